@@ -225,8 +225,11 @@ for instance 'cuda:1'
         default = default_device()
         return default if default.kind == "cuda" else _cuda(_cupy().cuda.runtime.getDevice())
     if index >= count:
-        found = "1: 'cuda:0'" if count == 1 else f"{count}: 'cuda:0' to 'cuda:{count - 1}'"
-        raise DeviceError(f"this machine has no 'cuda:{index}': of CUDA devices it has {found}")
+        names = ", ".join(f"'cuda:{each}'" for each in range(count))
+        raise DeviceError(
+            f"there is no device 'cuda:{index}': this machine has {count} CUDA "
+            f"device{'' if count == 1 else 's'}, {names}"
+        )
     return _cuda(index)
 
 

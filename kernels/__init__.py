@@ -1,0 +1,1 @@
+"""Hand-written fused kernels: `cuda/*.cu` for CUDA and `cpu/*.py` for Numba."""
