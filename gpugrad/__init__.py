@@ -1,0 +1,103 @@
+"""gpugrad: gradients of NumPy and CuPy code, on the CPU and on NVIDIA GPUs.
+
+>>> import numpy as np, gpugrad as gg
+>>> gg.grad(lambda x: np.sum(np.tanh(x)))(np.zeros(2))
+array([1., 1.])
+"""
+
+from gpugrad import numpy
+from gpugrad.array import Array
+from gpugrad.core.abstract import ShapeDtype
+from gpugrad.core.debug import debug
+from gpugrad.core.errors import NonFiniteError, TapeError
+from gpugrad.core.tape import no_grad
+from gpugrad.core.trace import LeakedBoxError
+from gpugrad.device import (
+    Device,
+    DeviceError,
+    MemoryInfo,
+    OutOfMemoryError,
+    best_device,
+    cuda_available,
+    default_device,
+    device,
+    devices,
+    memory,
+    set_default_device,
+    synchronize,
+    why_no_cuda,
+)
+from gpugrad.numpy.creation import asarray, from_dlpack
+from gpugrad.transforms.batch import per_sample_grad, vmap
+from gpugrad.transforms.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient
+from gpugrad.transforms.extend import defjvp, defvjp, primitive
+from gpugrad.transforms.forward import eval_shape, jvp, linearize, make_jvp
+from gpugrad.transforms.jacobians import (
+    hessian,
+    hessian_vector_product,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+)
+from gpugrad.transforms.reverse import (
+    elementwise_grad,
+    grad,
+    holomorphic_grad,
+    make_vjp,
+    value_and_grad,
+    vjp,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Array",
+    "Device",
+    "DeviceError",
+    "LeakedBoxError",
+    "MemoryInfo",
+    "NonFiniteError",
+    "OutOfMemoryError",
+    "ShapeDtype",
+    "TapeError",
+    "asarray",
+    "best_device",
+    "checkpoint",
+    "cuda_available",
+    "custom_jvp",
+    "custom_vjp",
+    "debug",
+    "default_device",
+    "defjvp",
+    "defvjp",
+    "device",
+    "devices",
+    "elementwise_grad",
+    "eval_shape",
+    "from_dlpack",
+    "grad",
+    "hessian",
+    "hessian_vector_product",
+    "holomorphic_grad",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "make_jvp",
+    "make_vjp",
+    "memory",
+    "no_grad",
+    "numpy",
+    "per_sample_grad",
+    "primitive",
+    "set_default_device",
+    "stop_gradient",
+    "synchronize",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+    "why_no_cuda",
+]

@@ -1,0 +1,930 @@
+"""The device-agnostic array that users touch."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+from weakref import ref
+
+import numpy as np
+
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.batching import Batch
+from gpugrad.core.box import Box, register, strip
+from gpugrad.core.errors import TapeError
+from gpugrad.core.primitive import registry
+from gpugrad.core.tape import BASE, Leaf, backward
+from gpugrad.core.trace import state
+from gpugrad.device import Device, default_device, device, device_of, is_cuda, namespace, on
+from gpugrad.device import to_device as _to_device
+from gpugrad.ops import (
+    broadcast,
+    clip,
+    complex,
+    elementwise,
+    indexing,
+    matmul,
+    reductions,
+    shape,
+    transfer,
+)
+from gpugrad.ops.cast import cast, is_inexact
+from gpugrad.ops.creation import raw_of
+
+functions: dict[Any, Callable[..., Any]] = {}
+"""Our function for each of NumPy's and CuPy's; ``gpugrad.numpy`` fills it."""
+
+ufuncs: dict[Any, Callable[..., Any]] = {}
+"""Our function for each NumPy ufunc."""
+
+by_name: dict[str, Callable[..., Any]] = {}
+"""Our function for each name in ``gpugrad.numpy``."""
+
+
+def _binary(op: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+    def forward(self: Array, other: Any) -> Any:
+        return op(self, other)
+
+    def reflected(self: Array, other: Any) -> Any:
+        return op(other, self)
+
+    return forward, reflected
+
+
+def _in_place(op: Callable[[Any, Any], Any], raw_op: Callable[[Any, Any], Any]) -> Any:
+    def method(self: Array, other: Any) -> Array:
+        return self._write(op, raw_op, other)
+
+    return method
+
+
+def _power(x: Any, n: Any) -> Any:
+    """``x ** n``, where NumPy itself squares for 2 and takes a root for 0.5."""
+    if type(n) in (int, float):
+        if n == 2:
+            return elementwise.square(x)
+        if n == 0.5 and is_inexact(shape_dtype(x).dtype):
+            return elementwise.sqrt(x)
+        if n == 1:
+            return elementwise.positive(x)
+    return elementwise.power(x, n)
+
+
+@register
+class Array(Box):
+    """An array on a device, with NumPy's operators, that gradients can flow through.
+
+    Wraps a ``numpy.ndarray`` or a ``cupy.ndarray`` without a copy and never moves data between
+    devices by itself.
+
+    Parameters
+    ----------
+    data : array_like
+        A NumPy or CuPy array (wrapped as it is), another `Array`, a number or nested lists.
+    dtype : dtype, optional
+        Element type; by default the data's own.
+    device : str or Device, optional
+        Where the array shall live; by default where the data are, and for numbers and lists the
+        default device.
+    requires_grad : bool
+        Record what is computed from this array, so that ``.backward()`` on a result fills
+        ``.grad``. The elements must be floating point or complex.
+    copy : bool, optional
+        True: always copy.
+
+    Raises
+    ------
+    TypeError
+        For data that are no numbers, or ``requires_grad`` on integers.
+
+    Examples
+    --------
+    >>> import numpy as np, gpugrad as gg
+    >>> w = gg.Array(np.array([1.0, 2.0]), requires_grad=True)
+    >>> loss = np.sum(w**2)
+    >>> loss.backward()
+    >>> w.grad
+    Array([2., 4.], dtype=float64, device=cpu)
+    """
+
+    __slots__ = ("__weakref__", "_grad")
+
+    __array_priority__ = 1000.0
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        *,
+        device: str | Device | None = None,
+        requires_grad: bool = False,
+        copy: bool | None = None,
+    ) -> None:
+        value = data._value if isinstance(data, Box) and data._trace is None else data
+        if isinstance(value, Box):
+            raise TypeError(
+                "Array(x) of an array that is being differentiated would cut its gradient: use it "
+                "as it is, or x.detach() to cut on purpose"
+            )
+        value = raw_array(value, dtype, device, copy)
+        self._value = value
+        self._trace = None
+        self._payload = None
+        if requires_grad:
+            if not is_inexact(value.dtype):
+                raise TypeError(
+                    f"requires_grad needs floating-point or complex elements, got {value.dtype}: "
+                    "convert with astype(float)"
+                )
+            self._trace = BASE
+            self._payload = Leaf(ref(self))
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("gpugrad.Array cannot be subclassed: hold one in a field instead")
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        value = self._value
+        try:
+            found: tuple[int, ...] = value.shape
+        except AttributeError:
+            return ()
+        trace = self._trace
+        return found if trace is None or not trace.hidden else found[trace.hidden :]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type."""
+        try:
+            found: np.dtype[Any] = self._value.dtype
+        except AttributeError:
+            return shape_dtype(self._value).dtype
+        return found
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return ShapeDtype(self.shape, self.dtype).size
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return int(self.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.size * self.itemsize
+
+    @property
+    def device(self) -> Device:
+        """Where the elements are."""
+        raw = raw_of(self)
+        return default_device() if isinstance(raw, ShapeDtype) else device_of(raw)
+
+    @property
+    def T(self) -> Any:
+        """The axes reversed."""
+        return shape.transpose(self)
+
+    @property
+    def mT(self) -> Any:
+        """The last two axes exchanged."""
+        return shape.matrix_transpose(self)
+
+    @property
+    def real(self) -> Any:
+        """Real part."""
+        return complex.real(self)
+
+    @property
+    def imag(self) -> Any:
+        """Imaginary part."""
+        return complex.imag(self)
+
+    @property
+    def flat(self) -> Any:
+        """An iterator over the elements."""
+        return iter(shape.ravel(self))
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether ``.backward()`` fills this array's ``.grad``."""
+        return self._trace is BASE and isinstance(self._payload, Leaf) and not self._payload.parents
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that backward passes have added up, an `Array`; None before the first."""
+        return getattr(self, "_grad", None)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            like = shape_dtype(value)
+            if like.shape != self.shape or like.dtype != self.dtype:
+                raise ValueError(
+                    f".grad of an array of shape {self.shape}, {self.dtype} cannot be of shape "
+                    f"{like.shape}, {like.dtype}"
+                )
+            value = value if isinstance(value, Array) else Array(value)
+        self._grad = value
+
+    # ------------------------------------------------------------------ gradients
+
+    def backward(
+        self,
+        cotangent: Any = None,
+        *,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradient of this array to ``.grad`` of each ``requires_grad`` array behind it.
+
+        Parameters
+        ----------
+        cotangent : array_like, optional
+            What each element of this array counts for; 1 for a single element, else needed.
+        retain_graph : bool
+            Keep the residuals, to go back through the same graph again.
+        create_graph : bool
+            Record the backward pass too, so that the gradients can be differentiated; implies
+            ``retain_graph``.
+
+        Raises
+        ------
+        TapeError
+            If nothing behind this array requires a gradient, or the graph was freed.
+        ValueError
+            If ``cotangent`` is missing for several elements or has another shape.
+
+        Examples
+        --------
+        >>> import gpugrad as gg
+        >>> x = gg.Array(3.0, requires_grad=True)
+        >>> (x * x).backward(create_graph=True)
+        >>> (x.grad * x).backward()  # d(2x * x)/dx = 4x, added to the 2x from before
+        >>> x.grad.item()
+        18.0
+        """
+        if self._trace is not BASE:
+            raise TapeError(
+                "backward: nothing behind this array requires a gradient. Make a parameter with "
+                "gg.Array(x, requires_grad=True), or use gg.grad(f) on the function."
+            )
+        seed = self._seed(cotangent)
+        reached = backward(
+            [(self._payload, seed)],
+            retain_graph=retain_graph or create_graph,
+            lift=BASE if create_graph else None,
+        )
+        if any(node.stale for node in reached):
+            raise TapeError(
+                "backward: a requires_grad array was changed in place after it was used. Compute "
+                "the loss again, or change parameters after backward()."
+            )
+        mine = [(node.owner(), g) for node, g in reached.items() if node.owner is not None]
+        mine = [(array, g) for array, g in mine if array is not None]
+        for array, g in zip(
+            [a for a, _ in mine], settle([g for _, g in mine], [seed]), strict=True
+        ):
+            g = g if isinstance(g, Array) else Array(g)
+            array._grad = g if array.grad is None else array.grad + g
+
+    def _seed(self, cotangent: Any) -> Any:
+        value = self._value
+        if cotangent is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"backward on an array of shape {self.shape} needs a cotangent of that shape; "
+                    "only a single number has the default 1. Reduce first: loss.mean().backward()"
+                )
+            return one_like(value)
+        like = shape_dtype(cotangent)
+        if like.shape != self.shape:
+            raise ValueError(
+                f"backward: a cotangent of shape {like.shape} for an array of shape {self.shape}"
+            )
+        raw = strip(cotangent)
+        if not isinstance(raw, Box):
+            raw = raw_array(raw, None, None, None)
+            if device_of(raw) != self.device:
+                raise ValueError(
+                    f"backward: the cotangent is on {device_of(raw)}, the array on {self.device}: "
+                    f"move it with .to('{self.device}')"
+                )
+        return cast(raw, self.dtype)
+
+    def detach(self) -> Array:
+        """The same elements, cut off from what they were computed from; shares the memory."""
+        value = self._value
+        if isinstance(value, Box) and self._trace is not BASE:
+            return value.detach() if isinstance(value, Array) else value  # type: ignore[return-value]
+        return Array(value)
+
+    # ------------------------------------------------------------------ moving and converting
+
+    def to(self, target: str | Device, *, stream: Any = None) -> Any:
+        """Give the elements on another device; gradients flow back to this one."""
+        return transfer.to(self, device(target))
+
+    to_device = to
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The elements as a NumPy array, copied from the device if they are on one.
+
+        A gradient does not flow through it. On the CPU it shares this array's memory.
+        """
+        return np.asarray(_to_device(self._concrete("numpy"), device("cpu")))
+
+    def item(self, *at: Any) -> Any:
+        """One element as a Python number; waits for the device."""
+        return self.numpy().item(*at)
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self.numpy().tolist()
+
+    def _concrete(self, what: str) -> Any:
+        """The raw value, which exists unless a batch or a shape stands for it."""
+        box: Any = self
+        while isinstance(box, Box):
+            if isinstance(box._trace, Batch) or isinstance(box._value, ShapeDtype):
+                raise TypeError(
+                    f"{what}: the value of an array under vmap or eval_shape is not one array; "
+                    "use where() in place of a Python condition"
+                )
+            box = box._value
+        return box
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self._trace is not None:
+            raise TypeError(
+                "np.asarray or a NumPy function without a rule met an array that is being "
+                "differentiated, and its gradient would be lost. Use a function of gpugrad.numpy, "
+                "or x.detach().numpy() to cut the gradient on purpose."
+            )
+        if is_cuda(self._value):
+            raise TypeError(
+                f"an array on {self.device} is not copied to the host unasked: use x.numpy()"
+            )
+        return np.array(self._value, dtype=dtype, copy=copy)
+
+    def __bool__(self) -> bool:
+        return bool(self._concrete("bool"))
+
+    def __float__(self) -> float:
+        return float(self._number("float"))
+
+    def __int__(self) -> int:
+        return int(self._number("int"))
+
+    def __index__(self) -> int:
+        return operator.index(self._number("an index"))
+
+    def __complex__(self) -> Any:
+        return self._number("complex").astype("complex128").item()
+
+    def _number(self, what: str) -> Any:
+        if self._trace is not None and is_inexact(self.dtype):
+            raise TypeError(
+                f"{what} of an array that is being differentiated would lose its gradient: use "
+                "the function from gpugrad.numpy in place of math, or x.item() to read the value"
+            )
+        if self.size != 1:
+            raise TypeError(f"{what}: one element is needed, the array has shape {self.shape}")
+        return self._concrete(what)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self._trace is not None:
+            raise BufferError("an array that requires a gradient cannot be exported: x.detach()")
+        value = self._value
+        return (value if hasattr(value, "__dlpack__") else np.asarray(value)).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        value = self._concrete("__dlpack_device__")
+        return (
+            value if hasattr(value, "__dlpack_device__") else np.asarray(value)
+        ).__dlpack_device__()
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+            raise ValueError(f"array API version {api_version!r} is not known; 2024.12 is")
+        return sys.modules["gpugrad.numpy"]
+
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        if self._trace is None or self.requires_grad:
+            return Array(self._value, copy=True, requires_grad=self.requires_grad)
+        raise TypeError("only a leaf or a constant can be deep-copied: use x.detach()")
+
+    def __reduce__(self) -> Any:
+        if self._trace is not None:
+            raise TypeError("an array that is being differentiated cannot be pickled: x.detach()")
+        return Array, (self._value,)
+
+    def __repr__(self) -> str:
+        extra = f"dtype={self.dtype}, device={self.device}"
+        if self.requires_grad:
+            extra += ", requires_grad=True"
+        elif self._trace is not None:
+            extra += f", traced={type(self._trace).__name__.lower()}"
+        try:
+            value = self._concrete("repr")
+        except TypeError:
+            return f"Array(shape={self.shape}, {extra})"
+        text = np.array2string(
+            np.asarray(_to_device(value, device("cpu"))), separator=", ", prefix="Array("
+        )
+        return f"Array({text}, {extra})"
+
+    def __str__(self) -> str:
+        return repr(self) if self._trace is not None else str(self.numpy())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.ndim == 0 else format(str(self), spec)
+
+    # ------------------------------------------------------------------ indexing
+
+    def __getitem__(self, key: Any) -> Any:
+        return indexing.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self._trace is not None or (isinstance(value, Box) and value._trace is not None):
+            raise TapeError(
+                "assigning to elements would change an array that the tape needs: build the result "
+                "with where, concatenate or stack"
+            )
+        self._check_hold()
+        if isinstance(key, tuple):
+            key = tuple([strip(k) for k in key])
+        with on(self.device):
+            self._value[strip(key)] = strip(value)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError("an array without axes cannot be iterated over")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __contains__(self, item: Any) -> bool:
+        return bool((self == item).any())
+
+    # ------------------------------------------------------------------ operators
+
+    __add__, __radd__ = _binary(elementwise.add)
+    __sub__, __rsub__ = _binary(elementwise.subtract)
+    __mul__, __rmul__ = _binary(elementwise.multiply)
+    __truediv__, __rtruediv__ = _binary(elementwise.divide)
+    __floordiv__, __rfloordiv__ = _binary(elementwise.floor_divide)
+    __mod__, __rmod__ = _binary(elementwise.mod)
+    __pow__, __rpow__ = _binary(_power)
+    __matmul__, __rmatmul__ = _binary(matmul.matmul)
+    __and__, __rand__ = _binary(elementwise.bitwise_and)
+    __or__, __ror__ = _binary(elementwise.bitwise_or)
+    __xor__, __rxor__ = _binary(elementwise.bitwise_xor)
+    __lshift__, __rlshift__ = _binary(elementwise.left_shift)
+    __rshift__, __rrshift__ = _binary(elementwise.right_shift)
+    __eq__, _ = _binary(elementwise.equal)
+    __ne__, _ = _binary(elementwise.not_equal)
+    __lt__, _ = _binary(elementwise.less)
+    __le__, _ = _binary(elementwise.less_equal)
+    __gt__, _ = _binary(elementwise.greater)
+    __ge__, _ = _binary(elementwise.greater_equal)
+
+    __iadd__ = _in_place(elementwise.add, operator.iadd)
+    __isub__ = _in_place(elementwise.subtract, operator.isub)
+    __imul__ = _in_place(elementwise.multiply, operator.imul)
+    __itruediv__ = _in_place(elementwise.divide, operator.itruediv)
+    __ifloordiv__ = _in_place(elementwise.floor_divide, operator.ifloordiv)
+    __imod__ = _in_place(elementwise.mod, operator.imod)
+    __ipow__ = _in_place(_power, operator.ipow)
+    __iand__ = _in_place(elementwise.bitwise_and, operator.iand)
+    __ior__ = _in_place(elementwise.bitwise_or, operator.ior)
+    __ixor__ = _in_place(elementwise.bitwise_xor, operator.ixor)
+    __ilshift__ = _in_place(elementwise.left_shift, operator.ilshift)
+    __irshift__ = _in_place(elementwise.right_shift, operator.irshift)
+
+    def __neg__(self) -> Any:
+        return elementwise.negative(self)
+
+    def __pos__(self) -> Any:
+        return elementwise.positive(self)
+
+    def __abs__(self) -> Any:
+        return elementwise.absolute(self)
+
+    def __invert__(self) -> Any:
+        return elementwise.invert(self)
+
+    def _write(self, op: Any, raw_op: Any, other: Any) -> Array:
+        """``self op= other``: into the buffer where nothing else needs it, else an error."""
+        traced = isinstance(other, Box) and other._trace is not None
+        quiet = BASE.level <= state.quiet
+        if self.requires_grad:
+            if not quiet:
+                raise TapeError(
+                    "an in-place operator on an array with requires_grad=True would change what "
+                    "the tape needs: write x = x + y, or update parameters under gg.no_grad()"
+                )
+        elif self._trace is not None or traced:
+            return self._rebind(op(self, other))
+        self._check_hold()
+        raw = raw_of(other)
+        with on(self.device):
+            self._value = raw_op(self._value, raw)
+        if self.requires_grad:
+            self._payload.stale = True
+            self._payload = Leaf(ref(self))
+        return self
+
+    def _rebind(self, out: Any) -> Array:
+        if shared(self._value):
+            raise TapeError(
+                "an in-place operator would change an array that the tape needs, or that a view "
+                "shares: write x = x + y"
+            )
+        if out.shape != self.shape or out.dtype != self.dtype:
+            raise ValueError(
+                f"in place: a result of shape {out.shape}, {out.dtype} does not fit an array of "
+                f"shape {self.shape}, {self.dtype}"
+            )
+        self._value, self._trace, self._payload = out._value, out._trace, out._payload
+        return self
+
+    def _check_hold(self) -> None:
+        weak = getattr(self, "_hold", None)
+        if weak is not None and weak() is not None:
+            raise TapeError(
+                "changing this array in place would change a gradient: a recorded operation needs "
+                "its values until backward. Write x = x + y, or change it after backward."
+            )
+
+    # ------------------------------------------------------------------ methods of NumPy's array
+
+    def sum(
+        self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False
+    ) -> Any:
+        """Sum over ``axis``."""
+        _no_out(out)
+        return broadcast.sum(self, axis, dtype, keepdims=keepdims)
+
+    def mean(
+        self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False
+    ) -> Any:
+        """Mean over ``axis``."""
+        _no_out(out)
+        return reductions.mean(self, axis, dtype, keepdims=keepdims)
+
+    def prod(
+        self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False
+    ) -> Any:
+        """Product over ``axis``."""
+        _no_out(out)
+        return reductions.prod(self, axis, dtype, keepdims=keepdims)
+
+    def max(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        """Largest element over ``axis``."""
+        _no_out(out)
+        return reductions.max(self, axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        """Smallest element over ``axis``."""
+        _no_out(out)
+        return reductions.min(self, axis, keepdims=keepdims)
+
+    def any(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        """Whether some element over ``axis`` is true."""
+        _no_out(out)
+        return reductions.any(self, axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        """Whether every element over ``axis`` is true."""
+        _no_out(out)
+        return reductions.all(self, axis, keepdims=keepdims)
+
+    def var(
+        self,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+    ) -> Any:
+        """Variance over ``axis``."""
+        _no_out(out)
+        return reductions.var(self, axis, dtype, ddof=ddof, keepdims=keepdims)
+
+    def std(
+        self,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+    ) -> Any:
+        """Standard deviation over ``axis``."""
+        _no_out(out)
+        return reductions.std(self, axis, dtype, ddof=ddof, keepdims=keepdims)
+
+    def argmax(
+        self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False
+    ) -> Any:
+        """Position of the largest element along ``axis``."""
+        _no_out(out)
+        return reductions.argmax(self, axis, keepdims=keepdims)
+
+    def argmin(
+        self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False
+    ) -> Any:
+        """Position of the smallest element along ``axis``."""
+        _no_out(out)
+        return reductions.argmin(self, axis, keepdims=keepdims)
+
+    def cumsum(self, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
+        """Running sum along ``axis``."""
+        _no_out(out)
+        return reductions.cumsum(self, axis, dtype)
+
+    def clip(self, min: Any = None, max: Any = None, out: None = None) -> Any:
+        """Elements kept within ``min`` and ``max``."""
+        _no_out(out)
+        return clip.clip(self, min, max)
+
+    def round(self, decimals: int = 0, out: None = None) -> Any:
+        """Elements rounded to ``decimals`` places."""
+        _no_out(out)
+        return clip.round(self, decimals)
+
+    def reshape(self, *new: Any, order: str = "C", copy: bool | None = None) -> Any:
+        """The same elements in another shape."""
+        return shape.reshape(self, _spread(new), order, copy=copy)
+
+    def ravel(self, order: str = "C") -> Any:
+        """All elements along one axis."""
+        return shape.ravel(self, order)
+
+    flatten = ravel
+
+    def transpose(self, *axes: Any) -> Any:
+        """Axes in another order; reversed by default."""
+        order = _spread(axes)
+        return shape.transpose(self, None if order in ((), None) else order)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Any:
+        """Two axes exchanged."""
+        return shape.swapaxes(self, axis1, axis2)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """Axes of length 1 removed."""
+        return shape.squeeze(self, axis)
+
+    def astype(self, dtype: Any, *, copy: bool = True, device: Any = None) -> Any:
+        """Elements converted to ``dtype``."""
+        out = cast(self, dtype)
+        if out is self and copy:
+            out = self.copy()
+        return out if device is None else out.to(device)
+
+    def copy(self) -> Any:
+        """A new array with the same elements."""
+        return copy_p(self) if self._trace is not None else Array(self._value, copy=True)
+
+    def conj(self) -> Any:
+        """Complex conjugate."""
+        return complex.conj(self)
+
+    conjugate = conj
+
+    def dot(self, other: Any) -> Any:
+        """NumPy's dot product."""
+        return matmul.dot(self, other)
+
+    def take(self, indices: Any, axis: Any = None, out: None = None, mode: str = "raise") -> Any:
+        """Elements at ``indices`` along ``axis``."""
+        _no_out(out)
+        return indexing.take(self, indices, axis, mode=mode)
+
+    def repeat(self, repeats: Any, axis: Any = None) -> Any:
+        """Elements repeated along ``axis``."""
+        return by_name["repeat"](self, repeats, axis)
+
+    def nonzero(self) -> Any:
+        """Positions of the elements that are not zero, an array for each axis."""
+        return tuple([Array(i) for i in np.atleast_1d(self._concrete("nonzero")).nonzero()])
+
+    # ------------------------------------------------------------------ NumPy's and CuPy's calls
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if options.get("out") is not None:
+            _refuse_out(options["out"], ufunc.__name__)
+        options.pop("out", None)
+        dtype = options.pop("dtype", None)
+        if options.pop("where", True) is not True:
+            raise TypeError(f"{ufunc.__name__}: where= is not supported; use where(mask, a, b)")
+        if method == "__call__":
+            rule = ufuncs.get(ufunc) or _missing(ufunc.__name__)
+            inputs = tuple([cast(i, dtype) for i in inputs]) if dtype is not None else inputs
+            return rule(*inputs)
+        return _ufunc_method(ufunc, method, inputs, dtype, options)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        rule = functions.get(func)
+        if rule is None:
+            rule = by_name.get(func.__name__)
+            if rule is None or getattr(func, "__module__", "numpy").split(".")[0] not in (
+                "numpy",
+                "cupy",
+            ):
+                _missing(func.__name__)
+        return rule(*args, **_plain(kwargs, func.__name__))
+
+    def __cupy_override_elementwise_kernel__(self, kernel: Any, *args: Any, **kwargs: Any) -> Any:
+        name = kernel.name.removeprefix("cupy_")
+        rule = by_name.get(_CUPY_NAMES.get(name, name)) or _missing(f"CuPy's kernel {name!r}")
+        dtype = kwargs.pop("dtype", None)
+        operands = [cast(a, dtype) for a in args] if dtype is not None else args
+        return rule(*operands, **_plain(kwargs, name))
+
+    def __cupy_override_reduction_kernel__(
+        self, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool
+    ) -> Any:
+        name = kernel.name.removeprefix("cupy_")
+        rule = by_name.get(name) or _missing(f"CuPy's kernel {name!r}")
+        _no_out(out)
+        x = self if dtype is None else cast(self, dtype)
+        return rule(x, axis, keepdims=keepdims)
+
+
+_CUPY_NAMES = {
+    "true_divide": "divide",
+    "where": "where",
+    "invert": "invert",
+    "absolute": "abs",
+}
+
+copy_p = type(elementwise.positive)("copy", "copy", "x", (lambda g: g,))
+
+
+def _spread(items: tuple[Any, ...]) -> Any:
+    """``reshape(2, 3)`` and ``reshape((2, 3))`` mean the same."""
+    if len(items) == 1 and (isinstance(items[0], Sequence) or items[0] is None):
+        return items[0]
+    return items
+
+
+def _no_out(out: Any) -> None:
+    if out is not None:
+        _refuse_out(out, "this method")
+
+
+def _refuse_out(out: Any, name: str) -> NoReturn:
+    kind = type(out[0] if isinstance(out, tuple) else out)
+    raise TypeError(
+        f"{name}: a result that may carry a gradient cannot be written into out= "
+        f"({kind.__module__}.{kind.__name__}); take what it returns. For a += b with a plain "
+        "array a, write a = a + b."
+    )
+
+
+def _missing(name: str) -> NoReturn:
+    raise TypeError(
+        f"{name} has no rule in gpugrad, so it cannot be applied to a gpugrad.Array. Write it with "
+        "functions of gpugrad.numpy, or bring it as a primitive with gg.primitive and gg.defvjp."
+    )
+
+
+def _plain(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
+    """Keywords without those that only repeat NumPy's defaults."""
+    if kwargs.get("out") is not None:
+        _refuse_out(kwargs["out"], name)
+    return {k: v for k, v in kwargs.items() if k not in ("out", "like", "order", "casting")}
+
+
+def _ufunc_method(ufunc: Any, method: str, inputs: Any, dtype: Any, options: Any) -> Any:
+    name = {
+        ("add", "reduce"): "sum",
+        ("multiply", "reduce"): "prod",
+        ("maximum", "reduce"): "max",
+        ("minimum", "reduce"): "min",
+        ("logical_and", "reduce"): "all",
+        ("logical_or", "reduce"): "any",
+        ("logaddexp", "reduce"): "logsumexp",
+        ("add", "accumulate"): "cumsum",
+    }.get((ufunc.__name__, method))
+    if method == "outer" and ufunc in ufuncs:
+        a, b = inputs
+        b_ndim = shape_dtype(b).ndim
+        return ufuncs[ufunc](shape.reshape(a, (*shape_dtype(a).shape, *(1,) * b_ndim)), b)
+    if name is None:
+        _missing(f"{ufunc.__name__}.{method}")
+    (x, *rest) = inputs
+    axis = rest[0] if rest else options.pop("axis", 0)
+    if dtype is not None:
+        x = cast(x, dtype)
+    extra = {"keepdims": True} if options.pop("keepdims", False) else {}
+    return by_name[name](x, axis, **extra)
+
+
+def raw_array(value: Any, dtype: Any, where: Any, copy: bool | None) -> Any:
+    """A raw array from anything array-like."""
+    if is_cuda(value) or isinstance(value, np.ndarray | np.generic):
+        target = device_of(value) if where is None else device(where)
+    else:
+        if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
+            return raw_array(raw_from_dlpack(value), dtype, where, copy)
+        value = _nested(value)
+        target = device(where)
+    if value.dtype.kind not in "biufcV" or (
+        value.dtype.kind == "V" and not is_inexact(value.dtype)
+    ):
+        raise TypeError(f"an Array holds numbers, got elements of dtype {value.dtype}")
+    source = device_of(value)
+    if source != target:
+        value = _to_device(value, target)
+        copy = None
+    if dtype is not None and np.dtype(dtype) != value.dtype:
+        value = value.astype(dtype)
+    elif copy:
+        value = value.copy()
+    return value
+
+
+def _nested(value: Any) -> Any:
+    """Numbers and nested lists, with constants boxed among them."""
+    if isinstance(value, list | tuple):
+        value = [_nested(v) for v in value]
+        if any(is_cuda(v) for v in value):
+            return namespace(device_of(next(v for v in value if is_cuda(v)))).stack(value)
+    out = np.asarray(strip(value))
+    return out
+
+
+def raw_from_dlpack(x: Any, **options: Any) -> Any:
+    """A raw array that shares the memory of another library's array."""
+    kind = x.__dlpack_device__()[0]
+    if int(kind) in (2, 3, 13):  # kDLCUDA, kDLCUDAHost, kDLCUDAManaged
+        return namespace(device("cuda:0")).from_dlpack(x, **options)
+    return np.from_dlpack(x, **options)
+
+
+def one_like(value: Any) -> Any:
+    """A 1 of the shape, dtype and device of ``value``: the seed of a backward pass."""
+    raw = raw_of(value)
+    like = shape_dtype(value)
+    if not is_cuda(raw):
+        return like.dtype.type(1) if not like.shape else np.ones(like.shape, like.dtype)
+    where = device_of(raw)
+    with on(where):
+        return namespace(where).ones(like.shape, like.dtype)
+
+
+def shared(value: Any) -> bool:
+    """Whether something besides one box refers to ``value``: a residual, a view, another name."""
+    if isinstance(value, Box):
+        return sys.getrefcount(value) > 4 or shared(value._value)
+    if isinstance(value, np.generic) or not hasattr(value, "shape"):
+        return False
+    return sys.getrefcount(value) > 4 or getattr(value, "base", None) is not None
+
+
+def settle(gradients: list[Any], seeds: Sequence[Any] = ()) -> list[Any]:
+    """Gradients that the caller may write to: each one its own memory, none a view."""
+    seen = {id(s) for s in seeds}
+    out = []
+    for g in gradients:
+        if not isinstance(g, Box) and hasattr(g, "flags"):
+            if id(g) in seen or getattr(g, "base", None) is not None:
+                with on(device_of(g)):
+                    g = g.copy()
+            seen.add(id(g))
+        out.append(g)
+    return out
+
+
+def _fill_ufuncs() -> None:
+    for primitive in registry.values():
+        if isinstance(primitive._host, np.ufunc):
+            ufuncs[primitive._host] = primitive
+    ufuncs[np.matmul] = matmul.matmul
+    ufuncs[np.vecdot] = matmul.vecdot
+    ufuncs[np.conjugate] = complex.conj
+
+
+_fill_ufuncs()

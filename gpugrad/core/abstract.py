@@ -1,0 +1,88 @@
+"""Shape and dtype of a value, and the interpreter that computes with nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gpugrad.core.box import Box, box
+from gpugrad.core.trace import Trace, check_level
+
+if TYPE_CHECKING:
+    from gpugrad.core.primitive import Primitive
+
+_PYTHON_DTYPES = {
+    bool: np.dtype(bool),
+    int: np.dtype(int),
+    float: np.dtype(float),
+    complex: np.dtype(complex),
+}
+
+
+class ShapeDtype(NamedTuple):
+    """Shape and dtype of an array that need not exist.
+
+    Parameters
+    ----------
+    shape
+        Length of each axis.
+    dtype
+        The element type.
+    weak
+        Whether it stands for a Python scalar, whose dtype gives way to an array's (NEP 50).
+
+    Examples
+    --------
+    >>> import gpugrad as gg, numpy as np
+    >>> gg.eval_shape(lambda a, b: a @ b, gg.ShapeDtype((2, 3), np.dtype("f4")), np.ones((3, 5)))
+    ShapeDtype(shape=(2, 5), dtype=dtype('float64'), weak=False)
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    weak: bool = False
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+def shape_dtype(value: Any) -> ShapeDtype:
+    """The shape and dtype of an array, a box or a scalar."""
+    try:
+        return ShapeDtype(value.shape, value.dtype)
+    except AttributeError:
+        pass
+    dtype = _PYTHON_DTYPES.get(type(value))
+    if dtype is not None:
+        return ShapeDtype((), dtype, True)
+    value = np.asarray(value)
+    return ShapeDtype(value.shape, value.dtype)
+
+
+class ShapeTrace(Trace):
+    """Computes shapes and dtypes only: the boxes' values are ``ShapeDtype``s."""
+
+    __slots__ = ()
+
+    def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        operands = []
+        for a in args:
+            if isinstance(a, Box) and a._trace is self:
+                operands.append(a._value)
+            else:
+                if isinstance(a, Box) and a._trace is not None:
+                    check_level(a._trace, self, primitive)
+                operands.append(shape_dtype(a))
+        out = primitive.shape(*operands, **params)
+        if primitive.multiple:
+            return tuple([box(o, self) for o in out])
+        return box(out, self)

@@ -1,0 +1,70 @@
+"""The box: a value as one interpreter sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpugrad.core.trace import Trace
+
+new = object.__new__
+
+
+class Box:
+    """A value, the trace (interpreter) that follows it, and what that trace notes about it.
+
+    ``_value`` is a raw array or scalar, or a box of an enclosing trace: transforms nest as boxes
+    nest. ``_trace`` is None for a plain constant. ``_payload`` belongs to the trace: a tape keeps
+    its node there, forward mode its tangent.
+    """
+
+    __slots__ = ("_hold", "_payload", "_trace", "_value")
+
+    _value: Any
+    _trace: Trace | None
+    _payload: Any
+    _hold: Any  # a weak reference to the tape's claim on a constant; see ``hold``
+
+
+B = TypeVar("B", bound=Box)
+
+_kind: type[Box] = Box
+
+
+def register(cls: type[B]) -> type[B]:
+    """Name the class of box that users meet; ``gpugrad.array`` does this once."""
+    global _kind
+    _kind = cls
+    return cls
+
+
+def box(value: Any, trace: Trace | None = None, payload: Any = None) -> Any:
+    """Put ``value`` in a box of the registered class."""
+    out = new(_kind)
+    out._value = value
+    out._trace = trace
+    out._payload = payload
+    return out
+
+
+def constant(value: Any) -> Any:
+    """A box that no trace follows; what is boxed already stays as it is."""
+    return value if isinstance(value, Box) else box(value)
+
+
+def strip(value: Any) -> Any:
+    """The raw value of a constant box; anything else as it is."""
+    return value._value if isinstance(value, Box) and value._trace is None else value
+
+
+class Hold:
+    """A tape node's claim on a constant's buffer: alive as long as the residual that needs it."""
+
+    __slots__ = ("__weakref__",)
+
+
+def any_box(values: Sequence[Any]) -> bool:
+    """Whether a box is among ``values``."""
+    return any(isinstance(v, Box) for v in values)

@@ -1,0 +1,54 @@
+"""Errors that say which operation, on what, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpugrad.core.abstract import shape_dtype
+from gpugrad.device import DeviceError, common_device, device_of, out_of_memory
+
+if TYPE_CHECKING:
+    from gpugrad.core.primitive import Primitive
+
+
+class TapeError(RuntimeError):
+    """The tape cannot do what was asked: it was freed, or an array that it needs would change."""
+
+
+class NonFiniteError(FloatingPointError):
+    """A NaN appeared while ``gg.debug(nans=True)`` was on."""
+
+
+def describe(value: Any) -> str:
+    """One operand as errors show it: ``float32(3, 4) on cuda:0``."""
+    like = shape_dtype(value)
+    if like.weak:
+        return f"{type(value).__name__} {value!r}"
+    return f"{like.dtype}{like.shape} on {device_of(value)}"
+
+
+def explain(primitive: Primitive, values: Sequence[Any], error: Exception) -> Exception:
+    """The error of a failed operation, with the operands it was given."""
+    if isinstance(error, DeviceError):
+        return error
+    given = ", ".join(describe(v) for v in values)
+    if isinstance(error, MemoryError):
+        where = common_device(values, primitive.name)
+        return out_of_memory(error, f"{primitive.name}({given})", where, _held().items())
+    kind = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
+    return kind(f"{primitive.name}({given}): {error}")
+
+
+def _held() -> dict[str, int]:
+    """Bytes of residuals that live tapes hold, by operation: only an out-of-memory error looks."""
+    import gc
+
+    from gpugrad.core.tape import Node
+
+    held: dict[str, int] = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, Node) and isinstance(thing.saved, tuple) and thing.saved:
+            name = thing.plan.primitive.name
+            held[name] = held.get(name, 0) + sum(getattr(v, "nbytes", 0) for v in thing.saved)
+    return held

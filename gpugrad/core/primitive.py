@@ -1,0 +1,299 @@
+"""A primitive: a named operation with the rules by which interpreters apply it.
+
+A rule names what it needs. The first parameter of a derivative rule is the cotangent (or the
+tangent); each further parameter name says which residual it wants:
+
+========== ==============================================================
+``y``      the output (``y_like``: only its shape and dtype)
+operand    that input's value, by the primitive's own name for it
+``x_like`` shape and dtype of operand ``x``, without its values
+``needs``  which operands want a cotangent (rules for all operands at once)
+derived    a residual computed from these, such as a mask (``derived=``)
+parameter  a static parameter of the call, such as ``axis``
+========== ==============================================================
+
+So ``lambda g, y: g * (1 - y * y)`` is the derivative of tanh, and the tape keeps ``y``
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core import debug
+from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.box import Box, any_box, constant
+from gpugrad.core.errors import explain
+from gpugrad.device import HOST_TYPES, common_device, namespace, on
+
+Rule = Callable[..., Any]
+
+LINEAR = "linear"
+"""As a JVP rule: the primitive is linear in this operand, so the tangent takes its place."""
+
+
+class Plan:
+    """What the tape does for one primitive and one choice of tracked operands.
+
+    ``keep`` lists positions among (operands…, output) whose values are residuals, ``extra`` the
+    functions that compute the others; ``variadic`` says where all values of a starred operand are
+    residuals (position among the residuals, first operand). ``rules`` holds (operand, rule,
+    positions among the residuals or None for all of them in order); where ``joint`` is set, its
+    one entry is the rule for all operands.
+    """
+
+    __slots__ = ("extra", "joint", "keep", "primitive", "rules", "variadic")
+
+    def __init__(self, primitive: Primitive, tracked: tuple[int, ...], count: int) -> None:
+        self.primitive = primitive
+        self.joint = primitive.joint_vjp
+        keep: list[int] = []
+        extra: list[Rule] = []
+        variadic: list[tuple[int, int]] = []
+
+        def slot(name: str) -> tuple[bool, int]:
+            source = primitive.source(name, count, tracked)
+            if not isinstance(source, int):
+                extra.append(source)
+                if "*" + name in primitive.operands:
+                    variadic.append((len(extra) - 1, primitive.operands.index("*" + name)))
+                return False, len(extra) - 1
+            if source not in keep:
+                keep.append(source)
+            return True, keep.index(source)
+
+        wanted = {}
+        for i in tracked if self.joint is None else (0,):
+            rule = self.joint or primitive.vjp_of(i)
+            if rule is not None:
+                wanted[i] = (rule, [slot(name) for name in residual_names(rule)])
+        rules = []
+        for i, (rule, slots) in wanted.items():
+            at = [p if kept else len(keep) + p for kept, p in slots]
+            whole = at == list(range(len(keep) + len(extra)))
+            rules.append((i, rule, None if whole else at))
+        self.keep = tuple(keep)
+        self.extra = tuple(extra)
+        self.variadic = tuple((len(keep) + at, first) for at, first in variadic)
+        self.rules = tuple(rules)
+
+    def pull(self, g: Any, saved: Sequence[Any]) -> list[tuple[int, Any]]:
+        """The cotangents of the operands, as (operand, cotangent), from the output's."""
+        if self.joint is None:
+            return [
+                (i, rule(g, *saved) if at is None else rule(g, *[saved[j] for j in at]))
+                for i, rule, at in self.rules
+            ]
+        ((_, rule, at),) = self.rules
+        return list(enumerate(rule(g, *(saved if at is None else [saved[j] for j in at]))))
+
+
+class Primitive:
+    """A named operation and its rules.
+
+    Parameters
+    ----------
+    name
+        What errors and pictures call it.
+    impl
+        The name of a function that NumPy and CuPy share, or a callable ``impl(xp, *values,
+        **params)`` on raw arrays, where ``xp`` is the module ``numpy`` or ``cupy``.
+    operands
+        Names of the array operands, in order; one name with a star for any number of them.
+    shape
+        ``shape(*operands, **params)`` from and to ``ShapeDtype``.
+    vjp, jvp
+        One rule an operand: a tuple, a single rule for a single operand, or None where there is
+        no derivative. A JVP entry may be ``LINEAR``.
+    joint_vjp, joint_jvp
+        One rule for all operands: the VJP returns a cotangent (or None) for each, the JVP takes
+        the tuple of tangents, None where there is none.
+    batch
+        ``batch(primitive, size, batched, values, params)``: the operation over a leading axis of
+        ``size`` on the operands that ``batched`` marks; the result has that axis first.
+    derived
+        Residuals that are computed, by name, from the other names (not differentiated).
+    multiple
+        Whether the operation returns a tuple.
+    """
+
+    __slots__ = (
+        "_cuda",
+        "_host",
+        "_impl",
+        "_plans",
+        "batch",
+        "derived",
+        "joint_jvp",
+        "joint_vjp",
+        "jvp",
+        "multiple",
+        "name",
+        "operands",
+        "shape",
+        "vjp",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        impl: str | Callable[..., Any],
+        operands: str = "x",
+        *,
+        shape: Callable[..., Any],
+        vjp: Rule | tuple[Rule | None, ...] | None = None,
+        jvp: Rule | str | tuple[Rule | str | None, ...] | None = None,
+        joint_vjp: Rule | None = None,
+        joint_jvp: Rule | None = None,
+        batch: Callable[..., Any] | None = None,
+        derived: dict[str, Rule] | None = None,
+        multiple: bool = False,
+    ) -> None:
+        self.name = name
+        self.operands = tuple(operands.split())
+        self.shape = shape
+        self.vjp = vjp if isinstance(vjp, tuple) else (vjp,)
+        self.jvp = jvp if isinstance(jvp, tuple) else (jvp,)
+        self.joint_vjp = joint_vjp
+        self.joint_jvp = joint_jvp
+        self.batch = batch
+        self.derived = derived or {}
+        self.multiple = multiple
+        self._impl = impl
+        self._host = self._bind(np)
+        self._cuda: Callable[..., Any] | None = None
+        self._plans: dict[tuple[int, int], Plan | None] = {}
+        registry[name] = self
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        top = None
+        boxed = False
+        for a in args:
+            if isinstance(a, Box):
+                boxed = True
+                trace = a._trace
+                if trace is not None and (top is None or trace.level > top.level):
+                    top = trace
+        if top is not None:
+            return top.apply(self, args, params)
+        if not boxed:
+            return self.evaluate(args, params)
+        y = self.evaluate([a._value if isinstance(a, Box) else a for a in args], params)
+        return tuple([constant(o) for o in y]) if self.multiple else constant(y)
+
+    def evaluate(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Compute on the device where ``values`` are; on boxes, apply their interpreter."""
+        for v in values:
+            if type(v) not in HOST_TYPES:
+                return self._evaluate_elsewhere(values, params)
+        try:
+            y = self._host(*values, **params)
+        except Exception as error:
+            raise explain(self, values, error) from error
+        if debug.nans:
+            debug.check_finite(self, values, y)
+        return y
+
+    record = evaluate
+    """What a tape runs in place of ``evaluate``; an operation with a forward rule overrides it."""
+
+    def _evaluate_elsewhere(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
+        if any_box(values):
+            return self(*values, **params)
+        where = common_device(values, self.name)
+        if where.kind == "cpu":
+            run = self._host
+        else:
+            if self._cuda is None:
+                self._cuda = self._bind(namespace(where))
+            run = self._cuda
+        try:
+            with on(where):
+                y = run(*values, **params)
+        except Exception as error:
+            raise explain(self, values, error) from error
+        if debug.nans:
+            debug.check_finite(self, values, y)
+        return y
+
+    def _bind(self, xp: Any) -> Callable[..., Any]:
+        impl = self._impl
+        if not isinstance(impl, str):
+            return partial(impl, xp)
+        bound: Callable[..., Any] = getattr(xp, impl)
+        return bound
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether it has a derivative with respect to some operand."""
+        return self.joint_vjp is not None or any(r is not None for r in self.vjp)
+
+    def vjp_of(self, operand: int) -> Rule | None:
+        """The VJP rule for an operand by position."""
+        return self.vjp[operand]
+
+    def jvp_of(self, operand: int) -> Rule | str | None:
+        """The JVP rule for an operand by position."""
+        return self.jvp[operand]
+
+    def plan(self, tracked: int, count: int) -> Plan | None:
+        """What to do for the operands in the bit mask ``tracked``; None: there is no gradient."""
+        key = (tracked, count)
+        if key not in self._plans:
+            at = tuple(i for i in range(count) if tracked >> i & 1)
+            none = self.joint_vjp is None and all(self.vjp_of(i) is None for i in at)
+            self._plans[key] = None if none else Plan(self, at, count)
+        return self._plans[key]
+
+    def source(self, name: str, count: int, tracked: tuple[int, ...]) -> int | Rule:
+        """Where a rule's parameter comes from.
+
+        A position among (operands…, output), or a function of (that list, the parameters).
+        """
+        if name == "y":
+            return count
+        if name == "y_like":
+            return lambda values, params: shape_dtype(values[count])
+        if name == "needs":
+            needs = tuple(i in tracked for i in range(count))
+            return lambda values, params: needs
+        if name in self.derived:
+            rule = self.derived[name]
+            sources = [self.source(n, count, tracked) for n in parameter_names(rule)]
+            return lambda values, params: rule(
+                *[values[s] if isinstance(s, int) else s(values, params) for s in sources]
+            )
+        for i, operand in enumerate(self.operands):
+            if operand.startswith("*"):
+                if name == operand[1:]:
+                    return lambda values, params: tuple(values[i:count])
+                if name == operand[1:] + "_like":
+                    return lambda values, params: tuple([shape_dtype(v) for v in values[i:count]])
+            if name == operand:
+                return i
+            if name == operand + "_like":
+                return lambda values, params: shape_dtype(values[i])
+        return lambda values, params: params[name]
+
+
+registry: dict[str, Primitive] = {}
+"""Every primitive by name."""
+
+
+def parameter_names(rule: Rule) -> tuple[str, ...]:
+    """The names of a rule's parameters; ``names`` on a wrapped rule overrides its signature."""
+    names: tuple[str, ...] | None = getattr(rule, "names", None)
+    return names if names is not None else tuple(inspect.signature(rule).parameters)
+
+
+def residual_names(rule: Rule) -> tuple[str, ...]:
+    """What a derivative rule wants besides the cotangent or tangent."""
+    return parameter_names(rule)[1:]

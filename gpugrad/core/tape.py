@@ -1,0 +1,318 @@
+"""The tape: reverse-mode differentiation.
+
+A node is one recorded operation: its parents, the residuals that its VJP rule names, and nothing
+else. Nodes point only at their parents, so what the loss does not need is freed by reference
+counting, and the graph is a DAG whose nodes reuse earlier outputs. The backward pass starts at
+the loss and visits nodes in reverse creation order, each exactly once, when all the cotangents
+that its output receives have been added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from gpugrad.core import debug
+from gpugrad.core.box import Box, Hold, box, constant, new
+from gpugrad.core.errors import NonFiniteError, TapeError
+from gpugrad.core.trace import Trace, check_level, state
+
+if TYPE_CHECKING:
+    from gpugrad.core.primitive import Plan, Primitive
+
+_ids = count(0, -1)
+"""Node names count down, so that the smallest is the newest and a heap gives it first."""
+
+
+class Node:
+    """A recorded operation, or a leaf (``plan`` is None) whose gradient is wanted."""
+
+    __slots__ = ("held", "id", "parents", "plan", "saved", "where")
+
+    id: int
+    plan: Plan
+    parents: tuple[Node | None, ...]
+    saved: Any
+    held: Any
+    where: str
+
+
+class Leaf(Node):
+    """Where a gradient is wanted.
+
+    ``owner`` refers weakly to the array whose ``.grad`` it is, None for a transform's argument;
+    ``stale`` says that the owner was written to since.
+    """
+
+    __slots__ = ("owner", "stale")
+
+    def __init__(self, owner: Any = None) -> None:
+        self.id = next(_ids)
+        self.plan = None  # type: ignore[assignment]
+        self.parents = ()
+        self.saved = ()
+        self.owner = owner
+        self.stale = False
+
+
+class Tape(Trace):
+    """Records what is applied to its boxes; each box's payload is its node."""
+
+    __slots__ = ()
+
+    def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        if self.level <= state.quiet:
+            return self._without_recording(primitive, args, params)
+        values = []
+        parents = []
+        constants = []
+        tracked = 0
+        bit = 1
+        for a in args:
+            if isinstance(a, Box):
+                trace = a._trace
+                if trace is self:
+                    kind = type(a)
+                    values.append(a._value)
+                    parents.append(a._payload)
+                    tracked |= bit
+                elif trace is None:
+                    constants.append((len(values), a))
+                    values.append(a._value)
+                    parents.append(None)
+                else:
+                    check_level(trace, self, primitive)
+                    values.append(a)
+                    parents.append(None)
+            else:
+                values.append(a)
+                parents.append(None)
+            bit += bit
+        y = primitive.record(values, params)
+        key = (tracked, len(values))
+        plan = primitive._plans[key] if key in primitive._plans else primitive.plan(*key)
+        if plan is None:
+            return tuple([constant(o) for o in y]) if primitive.multiple else constant(y)
+        node = new(Node)
+        node.id = next(_ids)
+        node.plan = plan
+        node.parents = tuple(parents)
+        values.append(y)
+        saved = tuple([values[i] for i in plan.keep])
+        if plan.extra:
+            saved += tuple([f(values, params) for f in plan.extra])
+        if constants:
+            node.held = [_hold(a) for i, a in constants if i in plan.keep]
+        region = state.region
+        node.saved = saved if region is None else region.set_aside(self, saved)
+        if debug.nans:
+            node.where = debug.user_line()
+        if primitive.multiple:
+            return tuple([box(o, self, _output(node, i, len(y))) for i, o in enumerate(y)])
+        out = new(kind)
+        out._value = y
+        out._trace = self
+        out._payload = node
+        return out
+
+    def _without_recording(
+        self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]
+    ) -> Any:
+        y = primitive(*[a._value if _on(self, a) else a for a in args], **params)
+        return tuple([constant(o) for o in y]) if primitive.multiple else constant(y)
+
+    def lift(self, node: Node, saved: Sequence[Any]) -> list[Any]:
+        """Residuals as boxes of this tape again, so that what is done with them is recorded."""
+        plan, n = node.plan, len(node.parents)
+        out = list(saved)
+        for j, i in enumerate(plan.keep):
+            if i < n:
+                if node.parents[i] is not None:
+                    out[j] = box(saved[j], self, node.parents[i])
+            elif plan.primitive.multiple:
+                y = saved[j]
+                out[j] = tuple([box(o, self, _output(node, k, len(y))) for k, o in enumerate(y)])
+            else:
+                out[j] = box(saved[j], self, node)
+        for j, first in plan.variadic:
+            parents = node.parents[first:]
+            out[j] = tuple([v if p is None else box(v, self, p) for v, p in zip(saved[j], parents)])
+        return out
+
+
+BASE = Tape(0)
+"""The tape of arrays made with ``requires_grad=True``."""
+
+
+def _on(trace: Trace, a: Any) -> bool:
+    return isinstance(a, Box) and a._trace is trace
+
+
+def _hold(a: Box) -> Hold:
+    """Claim a constant's buffer for a residual, for as long as the claim lives."""
+    weak = getattr(a, "_hold", None)
+    hold = None if weak is None else weak()
+    if hold is None:
+        hold = Hold()
+        a._hold = ref(hold)
+    return hold
+
+
+class _Pick:
+    """The plan of a node that stands for one output of an operation with several."""
+
+    __slots__ = ("count", "index")
+    keep = extra = variadic = ()
+
+    def __init__(self, index: int, count: int) -> None:
+        self.index = index
+        self.count = count
+
+    def pull(self, g: Any, saved: Sequence[Any]) -> list[tuple[int, Any]]:
+        return [(0, tuple([g if i == self.index else None for i in range(self.count)]))]
+
+
+def _output(node: Node, index: int, count: int) -> Node:
+    out = Leaf()
+    out.plan = _Pick(index, count)  # type: ignore[assignment]
+    out.parents = (node,)
+    return out
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing on the tapes that are open now.
+
+    Transforms called inside still work: their tapes are opened later.
+
+    Examples
+    --------
+    >>> import gpugrad as gg, numpy as np
+    >>> w = gg.Array(np.ones(2), requires_grad=True)
+    >>> with gg.no_grad():
+    ...     w -= 0.5
+    >>> w
+    Array([0.5, 0.5], dtype=float64, device=cpu, requires_grad=True)
+    """
+    before = state.quiet
+    state.quiet = state.depth
+    try:
+        yield
+    finally:
+        state.quiet = before
+
+
+def backward(
+    roots: Iterable[tuple[Node, Any]],
+    *,
+    retain_graph: bool = False,
+    lift: Tape | None = None,
+    watch: Callable[[Node, Any], None] | None = None,
+) -> dict[Leaf, Any]:
+    """Carry cotangents from ``roots`` back to the leaves.
+
+    Parameters
+    ----------
+    roots
+        Pairs of a node and the cotangent of its output.
+    retain_graph
+        Keep the residuals for another backward pass; else each node's are freed once used.
+    lift
+        The tape to record the backward pass on (``create_graph``); None records nothing here.
+    watch
+        Called with each node and the whole cotangent of its output.
+
+    Returns
+    -------
+    dict
+        The cotangent of each leaf that one reached. No zero gradient is ever built: what nothing
+        reaches is not in it.
+    """
+    nodes: dict[int, Node] = {}
+    cotangents: dict[int, Any] = {}
+    owned: set[int] = set()  # cotangents whose buffer was allocated here: added to in place
+    heap: list[int] = []
+    leaves: dict[Leaf, Any] = {}
+
+    def receive(node: Node, g: Any) -> None:
+        key = node.id
+        if key not in cotangents:
+            nodes[key] = node
+            cotangents[key] = g
+            heappush(heap, key)
+            return
+        held = cotangents[key]
+        if type(g) is tuple:
+            cotangents[key] = _merge(held, g)
+        elif key in owned and not isinstance(held, Box) and not isinstance(g, Box):
+            held += g
+            cotangents[key] = held
+        else:
+            cotangents[key] = held + g
+            owned.add(key)
+
+    for node, g in roots:
+        receive(node, g)
+    while heap:
+        key = heappop(heap)
+        node = nodes.pop(key)
+        g = cotangents.pop(key)
+        plan = node.plan
+        if watch is not None:
+            watch(node, g)
+        if plan is None:
+            leaves[node] = g
+            continue
+        saved = node.saved
+        if type(saved) is not tuple:
+            saved = _restore(saved)
+        pulled = plan.pull(g, saved if lift is None else lift.lift(node, saved))
+        parents = node.parents
+        if not retain_graph:
+            node.saved = None
+            node.parents = ()
+            node.held = None
+        if debug.nans:
+            _check_cotangents(node, g, pulled)
+        for i, c in pulled:
+            parent = parents[i]
+            if parent is not None and c is not None:
+                receive(parent, c)
+    return leaves
+
+
+def _merge(held: tuple[Any, ...], g: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([b if a is None else a if b is None else a + b for a, b in zip(held, g)])
+
+
+def _restore(saved: Any) -> Any:
+    if saved is None:
+        raise TapeError(
+            "This part of the graph was freed by an earlier backward pass. Pass "
+            "retain_graph=True to the first backward to go through it again."
+        )
+    return saved.recompute()
+
+
+def _check_cotangents(node: Node, g: Any, pulled: list[tuple[int, Any]]) -> None:
+    if debug.has_nan(strip_all(g)):
+        return
+    for i, c in pulled:
+        if c is not None and debug.has_nan(strip_all(c)):
+            raise NonFiniteError(
+                f"The gradient of {node.plan.primitive.name} for operand {i} is NaN; the "
+                f"operation was recorded at {getattr(node, 'where', 'a line not noted')}"
+            )
+
+
+def strip_all(value: Any) -> Any:
+    """The raw array under any number of boxes; tuples elementwise."""
+    if isinstance(value, tuple):
+        return tuple([strip_all(v) for v in value if v is not None])
+    while isinstance(value, Box):
+        value = value._value
+    return value

@@ -1,0 +1,152 @@
+"""New arrays, on the default device unless one is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpugrad.array import Array, raw_from_dlpack
+from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.box import Box
+from gpugrad.device import Device, namespace, on
+from gpugrad.device import device as find_device
+from gpugrad.ops.cast import cast
+from gpugrad.ops.creation import device_near
+from gpugrad.ops.join import stack
+
+
+def _make(name: str, device: str | Device | None, *args: Any, **kwargs: Any) -> Array:
+    where = find_device(device)
+    with on(where):
+        return Array(getattr(namespace(where), name)(*args, **kwargs))
+
+
+def _like(name: str, x: Any, dtype: Any, device: Any, *args: Any) -> Array:
+    like = shape_dtype(x)
+    where = device_near([x]) if device is None else device
+    return _make(name, where, like.shape, *args, dtype=like.dtype if dtype is None else dtype)
+
+
+def zeros(shape: Any, dtype: Any = float, *, device: str | Device | None = None) -> Array:
+    """An array of zeros."""
+    return _make("zeros", device, shape, dtype=dtype or float)
+
+
+def ones(shape: Any, dtype: Any = float, *, device: str | Device | None = None) -> Array:
+    """An array of ones."""
+    return _make("ones", device, shape, dtype=dtype or float)
+
+
+def empty(shape: Any, dtype: Any = float, *, device: str | Device | None = None) -> Array:
+    """An array whose elements are not set."""
+    return _make("empty", device, shape, dtype=dtype or float)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Any:
+    """An array of one value."""
+    if isinstance(fill_value, Box):
+        from gpugrad.ops.broadcast import broadcast_to
+
+        value = fill_value if dtype is None else cast(fill_value, dtype)
+        return broadcast_to(value, shape if isinstance(shape, tuple | list) else (shape,))
+    return _make("full", device, shape, fill_value, dtype=dtype)
+
+
+def zeros_like(x: Any, dtype: Any = None, *, device: Any = None) -> Array:
+    """Zeros of the shape, dtype and device of ``x``."""
+    return _like("zeros", x, dtype, device)
+
+
+def ones_like(x: Any, dtype: Any = None, *, device: Any = None) -> Array:
+    """Ones of the shape, dtype and device of ``x``."""
+    return _like("ones", x, dtype, device)
+
+
+def empty_like(x: Any, dtype: Any = None, *, device: Any = None) -> Array:
+    """An array of the shape, dtype and device of ``x`` whose elements are not set."""
+    return _like("empty", x, dtype, device)
+
+
+def full_like(x: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Array:
+    """One value in the shape, dtype and device of ``x``."""
+    return _like("full", x, dtype, device, fill_value)
+
+
+def arange(
+    start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Any = None
+) -> Array:
+    """Evenly spaced numbers from ``start`` (0 by default) up to ``stop``, which is left out."""
+    if stop is None:
+        start, stop = 0, start
+    return _make("arange", device, start, stop, step, dtype=dtype)
+
+
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    *,
+    device: Any = None,
+) -> Array:
+    """``num`` evenly spaced numbers from ``start`` to ``stop``."""
+    return _make("linspace", device, start, stop, num, endpoint=endpoint, dtype=dtype)
+
+
+def eye(
+    n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = float, *, device: Any = None
+) -> Array:
+    """Ones on diagonal ``k``, zeros elsewhere."""
+    return _make("eye", device, n_rows, n_cols, k, dtype=dtype or float)
+
+
+def identity(n: int, dtype: Any = float, *, device: Any = None) -> Array:
+    """The identity matrix."""
+    return eye(n, dtype=dtype, device=device)
+
+
+def asarray(
+    x: Any, dtype: Any = None, *, device: str | Device | None = None, copy: bool | None = None
+) -> Any:
+    """``x`` as an `Array`: without a copy where it is one or wraps a raw array.
+
+    Nested lists may hold arrays that are being differentiated; gradients flow through.
+    """
+    if isinstance(x, Box) and x._trace is not None:
+        out: Any = x if dtype is None else cast(x, dtype)
+        out = out if device is None else out.to(device)
+        return out.copy() if copy else out
+    if isinstance(x, list | tuple) and _holds_traced(x):
+        out = stack([asarray(v) if isinstance(v, list | tuple) else v for v in x])
+        return out if dtype is None else cast(out, dtype)
+    if isinstance(x, Array) and dtype is None and device is None and not copy:
+        return x
+    return Array(x, dtype, device=device, copy=copy)
+
+
+def _holds_traced(x: Any) -> bool:
+    if isinstance(x, list | tuple):
+        return any(_holds_traced(v) for v in x)
+    return isinstance(x, Box) and x._trace is not None
+
+
+def array(x: Any, dtype: Any = None, *, copy: bool = True, device: Any = None) -> Any:
+    """A new `Array` with the elements of ``x``; gradients flow through."""
+    return asarray(x, dtype, device=device, copy=copy)
+
+
+def ascontiguousarray(x: Any, dtype: Any = None) -> Any:
+    """``x`` as an `Array`; how it lies in memory is left to the operations."""
+    return asarray(x, dtype)
+
+
+def copy(x: Any) -> Any:
+    """A new array with the same elements."""
+    return x.copy()
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
+    """An `Array` that shares the memory of another library's array."""
+    options: dict[str, Any] = {} if copy is None else {"copy": copy}
+    out = Array(raw_from_dlpack(x, **options))
+    return out if device is None else out.to(device)

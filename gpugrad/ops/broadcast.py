@@ -1,0 +1,110 @@
+"""Broadcasting and its transpose, the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.primitive import LINEAR, Primitive
+from gpugrad.ops.batching import over_axis
+from gpugrad.ops.cast import cast
+from gpugrad.ops.complex import is_complex, real
+from gpugrad.ops.shape import normal_axes, reshape_p
+
+
+def reduced(shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
+    """The shape that is left when ``axis`` is reduced away."""
+    if keepdims:
+        return tuple(1 if a in axis else n for a, n in enumerate(shape))
+    return tuple(n for a, n in enumerate(shape) if a not in axis)
+
+
+def spread(g: Any, like: ShapeDtype, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """A reduction's result back over the axes it reduced."""
+    if not keepdims and axis:
+        g = reshape_p(g, shape=reduced(like.shape, axis, True))
+    return broadcast_to_p(g, shape=like.shape)
+
+
+def _sum_shape(x: ShapeDtype, *, axis: Any, keepdims: bool) -> ShapeDtype:
+    dtype = np.empty(0, x.dtype).sum().dtype
+    return ShapeDtype(reduced(x.shape, axis, keepdims), dtype)
+
+
+sum_p = Primitive(
+    "sum",
+    lambda xp, x, *, axis, keepdims: xp.sum(x, axis=axis, keepdims=keepdims),
+    shape=_sum_shape,
+    vjp=lambda g, x_like, axis, keepdims: spread(g, x_like, axis, keepdims),
+    jvp=LINEAR,
+    batch=over_axis,
+)
+
+
+def _broadcast_batch(
+    primitive: Primitive, size: int, batched: Any, values: Any, params: Any
+) -> Any:
+    (x,) = values
+    shape = params["shape"]
+    missing = len(shape) + 1 - len(x.shape)
+    if missing:
+        x = reshape_p(x, shape=(size, *(1,) * missing, *x.shape[1:]))
+    return primitive(x, shape=(size, *shape))
+
+
+broadcast_to_p = Primitive(
+    "broadcast_to",
+    lambda xp, x, *, shape: xp.broadcast_to(x, shape),
+    shape=lambda x, *, shape: ShapeDtype(shape, x.dtype),
+    vjp=lambda g, x_like: unbroadcast(g, x_like),
+    jvp=LINEAR,
+    batch=_broadcast_batch,
+)
+
+
+def unbroadcast(g: Any, like: ShapeDtype) -> Any:
+    """The cotangent of an operand that was broadcast and promoted to the shape and type of ``g``.
+
+    Sums over the axes that broadcasting made, drops an imaginary part that the operand has not,
+    and casts to its type.
+    """
+    shape = g.shape
+    if shape != like.shape:
+        made = len(shape) - len(like.shape)
+        ones = tuple(
+            a for a in range(made, len(shape)) if like.shape[a - made] == 1 and shape[a] != 1
+        )
+        if made:
+            g = sum_p(g, axis=tuple(range(made)), keepdims=False)
+        if ones:
+            g = sum_p(g, axis=tuple(a - made for a in ones), keepdims=True)
+    if g.dtype == like.dtype or like.weak:
+        return g
+    if like.dtype.kind != "c" and is_complex(g):
+        g = real(g)
+    return cast(g, like.dtype)
+
+
+def broadcast_to(x: Any, shape: Any) -> Any:
+    """``x`` repeated over new and length-1 axes to ``shape``."""
+    new = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    like = shape_dtype(x)
+    if np.broadcast_shapes(like.shape, new) != new:
+        raise ValueError(f"broadcast_to: shape {like.shape} does not broadcast to {new}")
+    return x if like.shape == new and not like.weak else broadcast_to_p(x, shape=new)
+
+
+def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
+    """All operands at their common shape."""
+    shape = np.broadcast_shapes(*[shape_dtype(a).shape for a in arrays])
+    return tuple([broadcast_to(a, shape) for a in arrays])
+
+
+def sum(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    """Sum over ``axis`` (None: over all)."""
+    if dtype is not None:
+        x = cast(x, dtype)
+    return sum_p(x, axis=normal_axes(axis, shape_dtype(x).ndim), keepdims=keepdims)

@@ -1,0 +1,25 @@
+"""Clipping and rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpugrad.core.abstract import shape_dtype
+from gpugrad.ops.elementwise import maximum, minimum, rint
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    """``x`` kept within ``min`` and ``max``, either of which may be None.
+
+    The gradient passes where ``x`` is inside; at a bound half of it does, as for `maximum`.
+    """
+    if min is not None:
+        x = maximum(x, min)
+    return x if max is None else minimum(x, max)
+
+
+def round(x: Any, decimals: int = 0) -> Any:
+    """``x`` rounded to ``decimals`` places, halves to even; no gradient flows."""
+    if shape_dtype(x).dtype.kind in "iub" and decimals >= 0:
+        return x
+    return rint(x) if decimals == 0 else rint(x * 10.0**decimals) / 10.0**decimals

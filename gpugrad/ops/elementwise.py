@@ -1,0 +1,270 @@
+"""Elementwise arithmetic and functions, each with its derivative: a page of a calculus book.
+
+One line a function. ``g`` is the cotangent, ``y`` the output, ``x`` (or ``a`` and ``b``) the
+inputs. The VJP of an elementwise function and its JVP are the same product with the derivative;
+two-operand VJPs are then summed over the axes that broadcasting made.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core.abstract import ShapeDtype
+from gpugrad.core.primitive import Primitive, Rule, parameter_names, residual_names
+from gpugrad.ops.batching import pointwise
+from gpugrad.ops.broadcast import broadcast_to_p, unbroadcast
+from gpugrad.ops.cast import cast
+from gpugrad.ops.complex import conj, is_complex, real
+
+
+class Elementwise(Primitive):
+    """A primitive that acts on each element: shape, VJP, JVP and batching follow from its rules."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        name: str,
+        impl: Any,
+        operands: str,
+        derivatives: tuple[Rule | None, ...],
+        derived: dict[str, Rule] | None = None,
+    ) -> None:
+        names = operands.split()
+        single = len(names) == 1
+        super().__init__(
+            name,
+            impl,
+            operands,
+            shape=self._shape,
+            vjp=derivatives
+            if single
+            else tuple(_summed(r, n) for r, n in zip(derivatives, names, strict=True)),
+            jvp=derivatives if single else tuple(_widened(r) for r in derivatives),
+            batch=pointwise,
+            derived=derived,
+        )
+
+    def _shape(self, *operands: ShapeDtype, **params: Any) -> ShapeDtype:
+        # The promotion rules are NumPy's own, asked with arrays that have no elements.
+        probes = [o.dtype.type(1).item() if o.weak else np.empty((0,), o.dtype) for o in operands]
+        with np.errstate(all="ignore"):
+            dtype = np.asarray(self._host(*probes, **params)).dtype
+        return ShapeDtype(np.broadcast_shapes(*[o.shape for o in operands]), dtype)
+
+
+def _summed(rule: Rule | None, operand: str) -> Rule | None:
+    if rule is None:
+        return None
+
+    def vjp(g: Any, *residuals: Any) -> Any:
+        return unbroadcast(rule(g, *residuals[:-1]), residuals[-1])
+
+    vjp.names = (*parameter_names(rule), operand + "_like")  # type: ignore[attr-defined]
+    return vjp
+
+
+def _widened(rule: Rule | None) -> Rule | None:
+    if rule is None:
+        return None
+    want = (*residual_names(rule), "y_like")
+
+    def jvp(t: Any, *residuals: Any) -> Any:
+        out = rule(t, *residuals[:-1])
+        like = residuals[-1]
+        if out.shape != like.shape:
+            out = broadcast_to_p(out, shape=like.shape)
+        return cast(out, like.dtype)
+
+    jvp.names = ("t", *want)  # type: ignore[attr-defined]
+    return jvp
+
+
+def unary(name: str, derivative: Rule | None = None, impl: Any = None) -> Elementwise:
+    """A function of one operand ``x``."""
+    return Elementwise(name, impl or name, "x", (derivative,))
+
+
+def binary(name: str, da: Rule | None = None, db: Rule | None = None, impl: Any = None) -> Any:
+    """A function of two operands ``a`` and ``b``."""
+    return Elementwise(name, impl or name, "a b", (da, db))
+
+
+where: Primitive = Elementwise(
+    "where",
+    "where",
+    "condition a b",
+    (
+        None,
+        lambda g, condition: where(condition, g, 0),
+        lambda g, condition: where(condition, 0, g),
+    ),
+)
+
+# Arithmetic
+add = binary("add", lambda g: g, lambda g: g)
+subtract = binary("subtract", lambda g: g, lambda g: -g)
+multiply = binary("multiply", lambda g, b: g * b, lambda g, a: g * a)
+divide = binary("divide", lambda g, b: g / b, lambda g, a, b: -(g / b) * (a / b))
+negative = unary("negative", lambda g: -g)
+positive = unary("positive", lambda g: g)
+reciprocal = unary("reciprocal", lambda g, y: -g * y * y)
+square = unary("square", lambda g, x: g * (2 * x))
+power = binary(
+    "power",
+    lambda g, a, b: g * (b * a ** _less_one(b)),
+    lambda g, a, y: g * (y * log(where(a == 0, 1, a))),
+)
+float_power = binary(
+    "float_power",
+    lambda g, a, b: g * (b * a ** _less_one(b)),
+    lambda g, a, y: g * (y * log(where(a == 0, 1, a))),
+)
+mod = binary("mod", lambda g: g, lambda g, a, b: -g * floor(a / b))
+remainder = mod
+fmod = binary("fmod", lambda g: g, lambda g, a, b: -g * trunc(a / b))
+
+
+def _less_one(b: Any) -> Any:
+    """The exponent of the derivative; 1 where ``b`` is 0, whose factor makes the product 0."""
+    if isinstance(b, int | float):
+        return b - 1 if b else 1
+    return where(b == 0, 1, b - 1)
+
+
+# Roots, exponentials, logarithms
+sqrt = unary("sqrt", lambda g, y: g * 0.5 / y)
+cbrt = unary("cbrt", lambda g, y: g / (3 * y * y))
+exp = unary("exp", lambda g, y: g * y)
+exp2 = unary("exp2", lambda g, y: g * y * math.log(2))
+expm1 = unary("expm1", lambda g, y: g * (y + 1))
+log: Primitive = unary("log", lambda g, x: g / x)
+log2 = unary("log2", lambda g, x: g / (x * math.log(2)))
+log10 = unary("log10", lambda g, x: g / (x * math.log(10)))
+log1p = unary("log1p", lambda g, x: g / (1 + x))
+logaddexp = binary("logaddexp", lambda g, a, y: g * _share(a, y), lambda g, b, y: g * _share(b, y))
+logaddexp2 = binary(
+    "logaddexp2",
+    lambda g, a, y: g * exp2(_finite_difference(a, y)),
+    lambda g, b, y: g * exp2(_finite_difference(b, y)),
+)
+
+
+def _share(a: Any, y: Any) -> Any:
+    return exp(_finite_difference(a, y))
+
+
+def _finite_difference(a: Any, y: Any) -> Any:
+    return a - where(isfinite(y), y, 0)
+
+
+# Trigonometric and hyperbolic functions and their inverses
+sin = unary("sin", lambda g, x: g * cos(x))
+cos: Primitive = unary("cos", lambda g, x: -g * sin(x))
+tan = unary("tan", lambda g, y: g * (1 + y * y))
+arcsin = unary("arcsin", lambda g, x: g / sqrt(1 - x * x))
+arccos = unary("arccos", lambda g, x: -g / sqrt(1 - x * x))
+arctan = unary("arctan", lambda g, x: g / (1 + x * x))
+arctan2 = binary(
+    "arctan2",
+    lambda g, a, b: g * b / (a * a + b * b),
+    lambda g, a, b: -g * a / (a * a + b * b),
+)
+hypot = binary(
+    "hypot",
+    lambda g, a, y: g * a / where(y == 0, 1, y),
+    lambda g, b, y: g * b / where(y == 0, 1, y),
+)
+sinh = unary("sinh", lambda g, x: g * cosh(x))
+cosh: Primitive = unary("cosh", lambda g, x: g * sinh(x))
+tanh = unary("tanh", lambda g, y: g * (1 - y * y))
+arcsinh = unary("arcsinh", lambda g, x: g / sqrt(x * x + 1))
+arccosh = unary("arccosh", lambda g, x: g / (sqrt(x - 1) * sqrt(x + 1)))
+arctanh = unary("arctanh", lambda g, x: g / (1 - x * x))
+deg2rad = unary("deg2rad", lambda g: g * (math.pi / 180))
+rad2deg = unary("rad2deg", lambda g: g * (180 / math.pi))
+radians, degrees = deg2rad, rad2deg
+sinc = unary("sinc", lambda g, x, y: g * _sinc_slope(x, y))
+
+
+def _sinc_slope(x: Any, y: Any) -> Any:
+    """(cos(pi x) - sinc(x)) / x; near 0, where that cancels, its series."""
+    near = abs(x) < 1e-3
+    safe = where(near, 1, x)
+    t = x * x
+    series = x * (-(math.pi**2) / 3 + t * (math.pi**4 / 30 - t * (math.pi**6 / 840)))
+    return where(near, series, (cos(math.pi * safe) - y) / safe)
+
+
+# Kinks. At a tie, maximum and minimum share the gradient equally, as JAX and PyTorch do; abs has
+# gradient 0 at 0; relu has gradient 0 at 0, as PyTorch and JAX have it.
+maximum = binary(
+    "maximum", lambda g, a, b: _tie(g, a > b, a == b), lambda g, a, b: _tie(g, b > a, a == b)
+)
+minimum = binary(
+    "minimum", lambda g, a, b: _tie(g, a < b, a == b), lambda g, a, b: _tie(g, b < a, a == b)
+)
+fmax = binary(
+    "fmax", lambda g, a, b: _tie(g, ~(a <= b), a == b), lambda g, a, b: _tie(g, ~(b <= a), a == b)
+)
+fmin = binary(
+    "fmin", lambda g, a, b: _tie(g, ~(a >= b), a == b), lambda g, a, b: _tie(g, ~(b >= a), a == b)
+)
+relu = unary("relu", lambda g, y: where(y > 0, g, 0), lambda xp, x: xp.maximum(x, 0))
+
+
+def _tie(g: Any, wins: Any, ties: Any) -> Any:
+    return where(wins, g, where(ties, 0.5 * g, 0))
+
+
+absolute = Primitive(
+    "absolute",
+    "absolute",
+    shape=lambda x: ShapeDtype(x.shape, x.dtype.type(0).real.dtype),
+    vjp=lambda g, x, y: _abs_slope(g, x, y),
+    jvp=lambda t, x, y: real(_abs_slope(t, x, y)),
+    batch=pointwise,
+)
+fabs = unary("fabs", lambda g, x: g * sign(x))
+
+
+def _abs_slope(g: Any, x: Any, y: Any) -> Any:
+    """For a complex x: g conj(x) / abs(x), 0 at 0."""
+    return g * conj(x) / where(y == 0, 1, y) if is_complex(x) else g * sign(x)
+
+
+copysign: Primitive = binary("copysign", lambda g, a, b: g * sign(a) * copysign(1, b))
+nan_to_num = Elementwise("nan_to_num", "nan_to_num", "x", (lambda g, x: where(isfinite(x), g, 0),))
+
+# Piecewise constant: no gradient flows.
+sign: Primitive = unary("sign")
+floor: Primitive = unary("floor")
+ceil = unary("ceil")
+trunc: Primitive = unary("trunc")
+rint = unary("rint")
+signbit = unary("signbit")
+isfinite: Primitive = unary("isfinite")
+isinf = unary("isinf")
+isnan = unary("isnan")
+logical_not = unary("logical_not")
+invert = unary("invert")
+floor_divide = binary("floor_divide")
+equal = binary("equal")
+not_equal = binary("not_equal")
+less = binary("less")
+less_equal = binary("less_equal")
+greater = binary("greater")
+greater_equal = binary("greater_equal")
+logical_and = binary("logical_and")
+logical_or = binary("logical_or")
+logical_xor = binary("logical_xor")
+bitwise_and = binary("bitwise_and")
+bitwise_or = binary("bitwise_or")
+bitwise_xor = binary("bitwise_xor")
+left_shift = binary("left_shift")
+right_shift = binary("right_shift")
+nextafter = binary("nextafter")
+heaviside = binary("heaviside")

@@ -1,0 +1,261 @@
+"""Indexing and its transpose, addition at an index; ``take`` and its kin in terms of it.
+
+An index is split into a static *spec* (integers, slices, ``...``, ``None``, and holes) and the
+index arrays that fill the holes, which are operands: they may live on the device and may be
+batched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index as as_int
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.box import Box, strip
+from gpugrad.core.primitive import LINEAR, Primitive
+from gpugrad.device import is_cuda
+from gpugrad.ops.creation import counting, raw_of
+from gpugrad.ops.shape import moveaxis, normal_axis, ravel, reshape
+
+
+class _Hole:
+    """Where an index array goes."""
+
+    def __repr__(self) -> str:
+        return "hole"
+
+
+HOLE = _Hole()
+
+
+def fill(spec: tuple[Any, ...], indices: Sequence[Any]) -> tuple[Any, ...]:
+    """The index that ``spec`` and its index arrays describe."""
+    rest = iter(indices)
+    return tuple([next(rest) if s is HOLE else s for s in spec])
+
+
+def _index_shape(x: ShapeDtype, *indices: ShapeDtype, spec: tuple[Any, ...]) -> ShapeDtype:
+    # Arrays of stride 0 have the shapes without the memory.
+    probe = np.broadcast_to(np.empty((), x.dtype), x.shape)
+    holes = [np.broadcast_to(np.zeros((), i.dtype), i.shape) for i in indices]
+    return ShapeDtype(probe[fill(spec, holes)].shape, x.dtype)
+
+
+def _advanced_first(spec: tuple[Any, ...]) -> bool:
+    """Whether index arrays are apart, so that their axes come first in the result."""
+    at = [i for i, s in enumerate(spec) if s is HOLE or isinstance(s, int)]
+    if not any(s is HOLE for s in spec):
+        return False
+    return at[-1] - at[0] + 1 != len(at)
+
+
+def _result_axis(spec: tuple[Any, ...]) -> int:
+    """The axis of the result where the index arrays' axes begin."""
+    if _advanced_first(spec):
+        return 0
+    first = next(i for i, s in enumerate(spec) if s is HOLE or isinstance(s, int))
+    return first
+
+
+def _index_batch(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    x, *indices = values
+    spec = params["spec"]
+    if not any(batched[1:]):
+        y = primitive(x, *indices, spec=(slice(None), *spec))
+        if _advanced_first((slice(None), *spec)):
+            width = max(shape_dtype(i).ndim for i in indices)
+            y = moveaxis(y, width, 0)
+        return y
+    xs, holes, spec = _joined(size, batched, values, spec)
+    y = primitive(xs, *holes, spec=spec)
+    return moveaxis(y, _result_axis(spec), 0)
+
+
+def _joined(
+    size: int, batched: Sequence[bool], values: Any, spec: tuple[Any, ...]
+) -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """Index arrays with the batch axis first, and one that counts the batch where x has it."""
+    x, *indices = values
+    ranks = [shape_dtype(i).ndim - b for i, b in zip(indices, batched[1:], strict=True)]
+    rank = max(ranks, default=0)
+    holes = [
+        reshape(i, (size, *(1,) * (rank - r), *i.shape[1:])) if b else i
+        for i, b, r in zip(indices, batched[1:], ranks, strict=True)
+    ]
+    if not batched[0]:
+        return x, holes, spec
+    count = counting(indices, size)
+    return x, [reshape(count, (size, *(1,) * rank)), *holes], (HOLE, *spec)
+
+
+index_p = Primitive(
+    "index",
+    lambda xp, x, *indices, spec: x[fill(spec, indices)],
+    "x *indices",
+    shape=_index_shape,
+    vjp=(lambda g, x_like, indices, spec: _add_at(g, x_like, indices, spec), None),
+    jvp=(LINEAR, None),
+    batch=_index_batch,
+)
+
+
+def _add_at(g: Any, like: ShapeDtype, indices: Sequence[Any], spec: tuple[Any, ...]) -> Any:
+    return index_add_p(g, *indices, shape=like.shape, spec=spec)
+
+
+def _index_add(xp: Any, g: Any, *indices: Any, shape: tuple[int, ...], spec: Any) -> Any:
+    """Zeros of ``shape`` with ``g`` added at the index, in a fixed order of summation."""
+    out = xp.zeros(shape, g.dtype)
+    at = fill(spec, indices)
+    if not indices:
+        out[at] = g
+    elif xp is np:
+        np.add.at(out, at, g)
+    else:
+        from gpugrad.kernels.scatter import add_rows
+
+        if spec == (HOLE,) and indices[0].dtype.kind in "iu":
+            rows, columns = indices[0].ravel(), g.size // indices[0].size if g.size else 0
+            if g.size:
+                rows = xp.where(rows < 0, rows + shape[0], rows)
+                add_rows(out.reshape(shape[0], -1), rows, g.reshape(-1, columns))
+        elif g.size:
+            places = xp.arange(out.size).reshape(shape)[at]
+            add_rows(out.reshape(-1, 1), places.ravel(), g.reshape(-1, 1))
+    return out
+
+
+def _index_add_batch(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    from gpugrad.ops.batching import lead
+
+    g, *indices = values
+    shape, spec = (size, *params["shape"]), params["spec"]
+    g = lead(g, size, batched[0])
+    if not any(batched[1:]):
+        spec = (slice(None), *spec)
+        if _advanced_first(spec):
+            g = moveaxis(g, 0, max(shape_dtype(i).ndim for i in indices))
+        return primitive(g, *indices, shape=shape, spec=spec)
+    _, holes, spec = _joined(size, [True, *batched[1:]], values, spec)
+    return primitive(moveaxis(g, 0, _result_axis(spec)), *holes, shape=shape, spec=spec)
+
+
+index_add_p = Primitive(
+    "index_add",
+    _index_add,
+    "g *indices",
+    shape=lambda g, *indices, shape, spec: ShapeDtype(shape, g.dtype),
+    vjp=(lambda g, indices, spec: index_p(g, *indices, spec=spec), None),
+    jvp=(LINEAR, None),
+    batch=_index_add_batch,
+)
+
+
+def getitem(x: Any, key: Any) -> Any:
+    """``x[key]`` by integers, slices, ``...``, ``None``, boolean masks and integer arrays."""
+    spec: list[Any] = []
+    arrays: list[Any] = []
+    for k in key if isinstance(key, tuple) else (key,):
+        if isinstance(k, slice):
+            spec.append(
+                slice(*[None if e is None else as_int(e) for e in (k.start, k.stop, k.step)])
+            )
+        elif k is None or isinstance(k, EllipsisType):
+            spec.append(k)
+        elif isinstance(k, int | np.integer) and not isinstance(k, bool):
+            spec.append(int(k))
+        else:
+            k = _index_array(k)
+            if shape_dtype(k).dtype.kind == "b":
+                found = raw_of(strip(k))
+                if isinstance(strip(k), Box):
+                    raise IndexError(
+                        "a boolean mask cannot be traced: the shape of the result would depend "
+                        "on its values; use where(mask, x, 0)"
+                    )
+                if found.ndim == 0:
+                    spec.append(HOLE)
+                    arrays.append(found)
+                    continue
+                spec += [HOLE] * found.ndim
+                _check_mask(x, spec[: -found.ndim], found)
+                arrays += found.nonzero()
+            else:
+                spec.append(HOLE)
+                arrays.append(k)
+    return index_p(x, *arrays, spec=tuple(spec))
+
+
+def _check_mask(x: Any, before: list[Any], mask: Any) -> None:
+    if any(isinstance(s, EllipsisType) for s in before):
+        return
+    at = sum(s is not None for s in before)
+    want = shape_dtype(x).shape[at : at + mask.ndim]
+    if want != mask.shape:
+        raise IndexError(f"a mask of shape {mask.shape} does not fit axes of shape {want}")
+
+
+def _index_array(k: Any) -> Any:
+    if isinstance(k, Box) or is_cuda(k):
+        kind = k.dtype.kind
+    else:
+        k = np.asarray(k)
+        if k.size == 0 and k.dtype.kind == "f":
+            k = k.astype(np.intp)
+        kind = k.dtype.kind
+    if kind not in "iub":
+        raise IndexError(f"an index array has integers or booleans, got {shape_dtype(k).dtype}")
+    return k
+
+
+def take(x: Any, indices: Any, axis: Any = None, *, mode: str = "raise") -> Any:
+    """Elements of ``x`` at integer ``indices`` along ``axis`` (None: of the flattened array)."""
+    if axis is None:
+        x, axis = ravel(x), 0
+    at = normal_axis(axis, shape_dtype(x).ndim)
+    n = shape_dtype(x).shape[at]
+    if mode == "wrap":
+        indices = indices % n
+    elif mode == "clip":
+        from gpugrad.ops.elementwise import maximum, minimum
+
+        indices = minimum(maximum(indices, 0), n - 1)
+    elif mode != "raise":
+        raise ValueError(f"take: mode {mode!r} is none of 'raise', 'wrap', 'clip'")
+    if isinstance(indices, int | np.integer):
+        return index_p(x, spec=(slice(None),) * at + (int(indices),))
+    return index_p(x, _index_array(indices), spec=(slice(None),) * at + (HOLE,))
+
+
+def take_along_axis(x: Any, indices: Any, axis: Any = -1) -> Any:
+    """For each position of ``indices``, the element of ``x`` at that index along ``axis``."""
+    if axis is None:
+        x, axis = ravel(x), 0
+    like = shape_dtype(x)
+    at = normal_axis(axis, like.ndim)
+    shape = shape_dtype(indices).shape
+    if len(shape) != like.ndim:
+        raise ValueError(
+            f"take_along_axis: indices of shape {shape} need as many axes as shape {like.shape}"
+        )
+    full = np.broadcast_shapes(
+        tuple(1 if a == at else n for a, n in enumerate(shape)),
+        tuple(1 if a == at else n for a, n in enumerate(like.shape)),
+    )
+    arrays = [
+        _index_array(indices)
+        if a == at
+        else reshape(
+            counting([indices], full[a]), tuple(full[a] if b == a else 1 for b in range(like.ndim))
+        )
+        for a in range(like.ndim)
+    ]
+    return index_p(x, *arrays, spec=(HOLE,) * like.ndim)

@@ -1,0 +1,278 @@
+"""Putting arrays together and taking them apart: concatenate, stack, split, pad, tile, repeat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.box import Box
+from gpugrad.core.primitive import LINEAR, Primitive
+from gpugrad.device import to_device
+from gpugrad.ops.batching import lead, over_axis
+from gpugrad.ops.broadcast import broadcast_to, broadcast_to_p, unbroadcast
+from gpugrad.ops.cast import cast
+from gpugrad.ops.creation import device_near, zeros_near
+from gpugrad.ops.indexing import getitem, take
+from gpugrad.ops.shape import expand_dims, normal_axis, ravel, reshape
+
+
+def _promoted(arrays: Sequence[ShapeDtype]) -> np.dtype[Any]:
+    return np.result_type(*[a.dtype for a in arrays])
+
+
+def _concatenate_shape(*arrays: ShapeDtype, axis: int) -> ShapeDtype:
+    rest = [a.shape[:axis] + a.shape[axis + 1 :] for a in arrays]
+    if len(set(rest)) > 1:
+        raise ValueError(
+            f"concatenate: shapes {', '.join(str(a.shape) for a in arrays)} differ off axis {axis}"
+        )
+    total = sum(a.shape[axis] for a in arrays)
+    shape = (*arrays[0].shape[:axis], total, *arrays[0].shape[axis + 1 :])
+    return ShapeDtype(shape, _promoted(arrays))
+
+
+def _concatenate_vjp(g: Any, arrays_like: Sequence[ShapeDtype], needs: Any, axis: int) -> Any:
+    ends = list(accumulate([a.shape[axis] for a in arrays_like], initial=0))
+    return [
+        unbroadcast(getitem(g, (*(slice(None),) * axis, slice(start, end))), like) if need else None
+        for (start, end), like, need in zip(pairwise(ends), arrays_like, needs, strict=True)
+    ]
+
+
+def _concatenate_jvp(ts: Sequence[Any], arrays: Any, arrays_like: Any, axis: int) -> Any:
+    parts = [
+        zeros_near(arrays, a.shape, a.dtype) if t is None else t
+        for t, a in zip(ts, arrays_like, strict=True)
+    ]
+    return concatenate_p(*parts, axis=axis)
+
+
+def _concatenate_batch(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    parts = [lead(v, size, mine) for v, mine in zip(values, batched, strict=True)]
+    return primitive(*parts, axis=params["axis"] + 1)
+
+
+concatenate_p = Primitive(
+    "concatenate",
+    lambda xp, *arrays, axis: xp.concatenate(arrays, axis=axis),
+    "*arrays",
+    shape=_concatenate_shape,
+    joint_vjp=_concatenate_vjp,
+    joint_jvp=_concatenate_jvp,
+    batch=_concatenate_batch,
+)
+
+
+def _pieces(x: ShapeDtype, *, at: tuple[int, ...], axis: int) -> list[ShapeDtype]:
+    ends = (0, *at, x.shape[axis])
+    return [
+        ShapeDtype((*x.shape[:axis], end - start, *x.shape[axis + 1 :]), x.dtype)
+        for start, end in pairwise(ends)
+    ]
+
+
+def _split_vjp(gs: Sequence[Any], x_like: ShapeDtype, at: tuple[int, ...], axis: int) -> Any:
+    parts = [
+        zeros_near(gs, p.shape, p.dtype) if g is None else g
+        for g, p in zip(gs, _pieces(x_like, at=at, axis=axis), strict=True)
+    ]
+    return concatenate_p(*parts, axis=axis)
+
+
+split_p = Primitive(
+    "split",
+    lambda xp, x, *, at, axis: tuple(xp.split(x, list(at), axis=axis)),
+    shape=_pieces,
+    vjp=_split_vjp,
+    jvp=LINEAR,
+    batch=over_axis,
+    multiple=True,
+)
+
+
+def _pad_batch(primitive: Primitive, size: int, batched: Any, values: Any, params: Any) -> Any:
+    return primitive(values[0], width=((0, 0), *params["width"]), value=params["value"])
+
+
+pad_p: Primitive = Primitive(
+    "pad",
+    lambda xp, x, *, width, value: xp.pad(x, width, mode="constant", constant_values=value),
+    shape=lambda x, *, width, value: ShapeDtype(
+        tuple(a + n + b for n, (a, b) in zip(x.shape, width, strict=True)), x.dtype
+    ),
+    vjp=lambda g, x_like, width: getitem(
+        g, tuple(slice(a, a + n) for n, (a, _) in zip(x_like.shape, width, strict=True))
+    ),
+    jvp=lambda t, width: pad_p(t, width=width, value=0),
+    batch=_pad_batch,
+)
+
+
+def _as_list(arrays: Any, what: str) -> list[Any]:
+    if isinstance(arrays, Box):
+        return [arrays[i] for i in range(arrays.shape[0])]  # type: ignore[index, attr-defined]
+    found = list(arrays)
+    if not found:
+        raise ValueError(f"{what} needs at least one array")
+    return [np.asarray(a) if isinstance(a, int | float | complex | list) else a for a in found]
+
+
+def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Any:
+    """Arrays one after another along an existing ``axis`` (None: flattened first)."""
+    parts = _as_list(arrays, "concatenate")
+    if axis is None:
+        parts, axis = [ravel(a) for a in parts], 0
+    ranks = {shape_dtype(a).ndim for a in parts}
+    if len(ranks) > 1 or ranks == {0}:
+        shapes = ", ".join(str(shape_dtype(a).shape) for a in parts)
+        raise ValueError(f"concatenate: arrays of one rank above 0 are needed, got shapes {shapes}")
+    out = concatenate_p(*parts, axis=normal_axis(axis, ranks.pop()))
+    return out if dtype is None else cast(out, dtype)
+
+
+concat = concatenate
+
+
+def stack(arrays: Any, axis: int = 0) -> Any:
+    """Arrays of one shape along a new ``axis``."""
+    parts = _as_list(arrays, "stack")
+    shapes = {shape_dtype(a).shape for a in parts}
+    if len(shapes) > 1:
+        raise ValueError(f"stack: arrays of one shape are needed, got {sorted(shapes)}")
+    at = normal_axis(axis, len(shapes.pop()) + 1)
+    return concatenate_p(*[expand_dims(a, at) for a in parts], axis=at)
+
+
+def _at_least(x: Any, rank: int) -> Any:
+    if not hasattr(x, "ndim"):
+        x = np.asarray(x)
+    return x if x.ndim >= rank else reshape(x, (1,) * (rank - x.ndim) + x.shape)
+
+
+def hstack(arrays: Any) -> Any:
+    """Arrays side by side: along axis 1, or axis 0 for 1-D arrays."""
+    parts = [_at_least(a, 1) for a in _as_list(arrays, "hstack")]
+    return concatenate(parts, 0 if parts[0].ndim == 1 else 1)
+
+
+def vstack(arrays: Any) -> Any:
+    """Arrays on top of each other, 1-D arrays as rows."""
+    return concatenate([_at_least(a, 2) for a in _as_list(arrays, "vstack")], 0)
+
+
+def column_stack(arrays: Any) -> Any:
+    """1-D arrays as the columns of a matrix."""
+    parts = _as_list(arrays, "column_stack")
+    return concatenate([reshape(a, (-1, 1)) if a.ndim < 2 else a for a in parts], 1)
+
+
+def dstack(arrays: Any) -> Any:
+    """Arrays along a third axis."""
+    parts = [_at_least(a, 2) for a in _as_list(arrays, "dstack")]
+    return concatenate([expand_dims(a, 2) if a.ndim == 2 else a for a in parts], 2)
+
+
+def array_split(x: Any, sections: Any, axis: int = 0) -> list[Any]:
+    """Pieces along ``axis``: so many of nearly equal length, or cut at the positions given."""
+    like = shape_dtype(x)
+    at = normal_axis(axis, like.ndim)
+    n = like.shape[at]
+    if isinstance(sections, int | np.integer):
+        count = index(sections)
+        if count < 1:
+            raise ValueError(f"split: {count} sections; at least 1 is needed")
+        lengths = [n // count + (i < n % count) for i in range(count)]
+        cuts = tuple(accumulate(lengths[:-1]))
+    else:
+        cuts = tuple(min(max(c + n if c < 0 else c, 0), n) for c in map(index, sections))
+        cuts = tuple(accumulate(cuts, max))
+    return list(split_p(x, at=cuts, axis=at))
+
+
+def split(x: Any, sections: Any, axis: int = 0) -> list[Any]:
+    """Pieces along ``axis``: so many of equal length, or cut at the positions given."""
+    if isinstance(sections, int | np.integer):
+        n = shape_dtype(x).shape[axis]
+        if sections < 1 or n % sections:
+            raise ValueError(f"split: axis {axis} of length {n} does not divide into {sections}")
+    return array_split(x, sections, axis)
+
+
+def _widths(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
+    pairs = np.broadcast_to(np.asarray(pad_width, dtype=np.intp), (ndim, 2))
+    if (pairs < 0).any():
+        raise ValueError(f"pad: widths cannot be negative, got {pad_width}")
+    return tuple((int(a), int(b)) for a, b in pairs)
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Any:
+    """``x`` with a margin: of a constant, or ``edge``, ``reflect``, ``symmetric`` or ``wrap``."""
+    like = shape_dtype(x)
+    width = _widths(pad_width, like.ndim)
+    if mode == "constant":
+        return pad_p(x, width=width, value=constant_values)
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ValueError(
+            f"pad: mode {mode!r} is none of 'constant', 'edge', 'reflect', 'symmetric', 'wrap'"
+        )
+    for axis, (before, after) in enumerate(width):
+        if before or after:
+            # Where each element of the padded axis comes from, by NumPy's own rule.
+            source = np.pad(np.arange(like.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]
+            x = take(x, _beside(x, source), axis)
+    return x
+
+
+def _beside(x: Any, positions: np.ndarray[Any, Any]) -> Any:
+    """Host positions as an index array on the device of ``x``."""
+    return to_device(positions, device_near([x]))
+
+
+def tile(x: Any, reps: Any) -> Any:
+    """``x`` repeated ``reps`` times along each axis, the whole array each time."""
+    counts = tuple(map(index, reps)) if isinstance(reps, Sequence) else (index(reps),)
+    shape = shape_dtype(x).shape
+    rank = max(len(counts), len(shape))
+    counts = (1,) * (rank - len(counts)) + counts
+    shape = (1,) * (rank - len(shape)) + shape
+    spread = [d for c, n in zip(counts, shape, strict=True) for d in (c, n)]
+    thin = tuple(d for n in shape for d in (1, n))
+    y = broadcast_to_p(reshape(x, thin), shape=tuple(spread))
+    return reshape(y, tuple(c * n for c, n in zip(counts, shape, strict=True)))
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+    """Each element of ``x`` repeated along ``axis`` (None: of the flattened array)."""
+    if axis is None:
+        x, axis = ravel(x), 0
+    shape = shape_dtype(x).shape
+    at = normal_axis(axis, len(shape))
+    if isinstance(repeats, int | np.integer):
+        y = broadcast_to_p(
+            expand_dims(x, at + 1), shape=(*shape[: at + 1], int(repeats), *shape[at + 1 :])
+        )
+        return reshape(y, (*shape[:at], shape[at] * int(repeats), *shape[at + 1 :]))
+    counts = np.broadcast_to(np.asarray(repeats), (shape[at],))
+    return take(x, _beside(x, np.repeat(np.arange(shape[at]), counts)), at)
+
+
+def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
+    """Coordinate matrices from coordinate vectors."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing {indexing!r} is neither 'xy' nor 'ij'")
+    n = len(arrays)
+    order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
+    lengths = [math.prod(shape_dtype(a).shape) for a in arrays]
+    full = tuple(lengths[i] for i in order)
+    return [
+        broadcast_to(reshape(a, tuple(lengths[i] if order[k] == i else 1 for k in range(n))), full)
+        for i, a in enumerate(arrays)
+    ]

@@ -1,0 +1,313 @@
+"""Matrix products: matmul, and dot, tensordot and einsum by way of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from operator import index
+from string import ascii_letters
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.primitive import Primitive
+from gpugrad.ops.broadcast import broadcast_to, sum_p, unbroadcast
+from gpugrad.ops.cast import cast
+from gpugrad.ops.creation import counting
+from gpugrad.ops.indexing import HOLE, index_p
+from gpugrad.ops.shape import (
+    expand_dims,
+    moveaxis,
+    normal_axes,
+    permute,
+    reshape_p,
+    squeeze,
+    swapaxes,
+)
+
+
+def _matmul_shape(a: ShapeDtype, b: ShapeDtype) -> ShapeDtype:
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not multiply")
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    probe = np.matmul(np.empty((0, 0), a.dtype), np.empty((0, 0), b.dtype))
+    return ShapeDtype((*stack, a.shape[-2], b.shape[-1]), probe.dtype)
+
+
+def _left_vjp(g: Any, b: Any, a_like: ShapeDtype) -> Any:
+    return unbroadcast(matmul_p(g, swapaxes(b, -1, -2)), a_like)
+
+
+def _right_vjp(g: Any, a: Any, b_like: ShapeDtype) -> Any:
+    if b_like.ndim == 2 and g.ndim > 2 and a.ndim == g.ndim:
+        # One matrix for a stack: a single product over all rows, not a stack of products summed.
+        a = reshape_p(a, shape=(math.prod(a.shape[:-1]), a.shape[-1]))
+        g = reshape_p(g, shape=(math.prod(g.shape[:-1]), g.shape[-1]))
+    return unbroadcast(matmul_p(swapaxes(a, -1, -2), g), b_like)
+
+
+def _fit(t: Any, y_like: ShapeDtype) -> Any:
+    return cast(broadcast_to(t, y_like.shape), y_like.dtype)
+
+
+def _matmul_batch(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    a, b = values
+    if batched[0] and not batched[1] and b.ndim == 2 and a.ndim > 2:
+        return primitive(a, b)
+    ranks = [shape_dtype(v).ndim - mine for v, mine in zip(values, batched, strict=True)]
+    rank = max(ranks)
+    out = []
+    for v, mine, r in zip(values, batched, ranks, strict=True):
+        if mine and r < rank:
+            v = reshape_p(v, shape=(size, *(1,) * (rank - r), *v.shape[1:]))
+        out.append(v)
+    return primitive(*out)
+
+
+matmul_p: Primitive = Primitive(
+    "matmul",
+    "matmul",
+    "a b",
+    shape=_matmul_shape,
+    vjp=(_left_vjp, _right_vjp),
+    jvp=(
+        lambda t, b, y_like: _fit(matmul_p(t, b), y_like),
+        lambda t, a, y_like: _fit(matmul_p(a, t), y_like),
+    ),
+    batch=_matmul_batch,
+)
+"""Matrix product of operands of at least two dimensions; the leading ones broadcast."""
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Matrix product; a 1-D operand is a row on the left and a column on the right.
+
+    Raises
+    ------
+    ValueError
+        For a scalar operand or lengths that do not match.
+    """
+    left, right = shape_dtype(a), shape_dtype(b)
+    if left.ndim == 0 or right.ndim == 0:
+        raise ValueError(
+            f"matmul: shapes {left.shape} and {right.shape}: scalars do not multiply as matrices; "
+            "use *"
+        )
+    if left.ndim > 1 and right.ndim > 1:
+        return matmul_p(a, b)
+    if left.shape[-1] != right.shape[-2 if right.ndim > 1 else 0]:
+        raise ValueError(f"matmul: shapes {left.shape} and {right.shape} do not multiply")
+    row = expand_dims(a, 0) if left.ndim == 1 else a
+    column = expand_dims(b, 1) if right.ndim == 1 else b
+    y = matmul_p(row, column)
+    return squeeze(y, tuple(-2 + i for i, s in enumerate((left, right)) if s.ndim == 1))
+
+
+def dot(a: Any, b: Any) -> Any:
+    """NumPy's dot: the last axis of ``a`` with the last but one of ``b``; scalars multiply."""
+    left, right = shape_dtype(a), shape_dtype(b)
+    if left.ndim == 0 or right.ndim == 0:
+        return a * b
+    if left.ndim <= 2 and right.ndim <= 2:
+        return matmul(a, b)
+    return tensordot(a, b, ((left.ndim - 1,), (max(right.ndim - 2, 0),)))
+
+
+def vdot(a: Any, b: Any) -> Any:
+    """Dot product of the flattened operands, the first one conjugated."""
+    from gpugrad.ops.complex import conj
+    from gpugrad.ops.shape import ravel
+
+    return matmul(ravel(conj(a)), ravel(b))
+
+
+def vecdot(a: Any, b: Any, axis: int = -1) -> Any:
+    """Dot products along ``axis``, the first operand conjugated; the other axes broadcast."""
+    from gpugrad.ops.complex import conj
+
+    a, b = moveaxis(a, axis, -1), moveaxis(b, axis, -1)
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"vecdot: lengths {a.shape[-1]} and {b.shape[-1]} along axis {axis}")
+    return squeeze(matmul_p(expand_dims(conj(a), -2), expand_dims(b, -1)), (-2, -1))
+
+
+def inner(a: Any, b: Any) -> Any:
+    """Sum over the last axes of both operands."""
+    left, right = shape_dtype(a), shape_dtype(b)
+    if left.ndim == 0 or right.ndim == 0:
+        return a * b
+    return tensordot(a, b, ((left.ndim - 1,), (right.ndim - 1,)))
+
+
+def outer(a: Any, b: Any) -> Any:
+    """Every product of an element of ``a`` with one of ``b``."""
+    from gpugrad.ops.shape import ravel
+
+    return expand_dims(ravel(a), 1) * expand_dims(ravel(b), 0)
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """Sum of products over pairs of axes: the last and first ``axes``, or two lists of axes."""
+    left, right = shape_dtype(a).shape, shape_dtype(b).shape
+    if isinstance(axes, int | np.integer):
+        n = index(axes)
+        if not 0 <= n <= min(len(left), len(right)):
+            raise ValueError(f"tensordot: {n} axes for shapes {left} and {right}")
+        pairs = (tuple(range(len(left) - n, len(left))), tuple(range(n)))
+    else:
+        pairs = (normal_axes(axes[0], len(left)), normal_axes(axes[1], len(right)))
+    if [left[i] for i in pairs[0]] != [right[j] for j in pairs[1]]:
+        raise ValueError(f"tensordot: axes {axes} of shapes {left} and {right} differ in length")
+    keep_a = [i for i in range(len(left)) if i not in pairs[0]]
+    keep_b = [j for j in range(len(right)) if j not in pairs[1]]
+    n = math.prod([left[i] for i in pairs[0]])
+    rows, columns = [left[i] for i in keep_a], [right[j] for j in keep_b]
+    a = reshape_p(permute(a, (*keep_a, *pairs[0])), shape=(math.prod(rows), n))
+    b = reshape_p(permute(b, (*pairs[1], *keep_b)), shape=(n, math.prod(columns)))
+    return reshape_p(matmul_p(a, b), shape=(*rows, *columns))
+
+
+def einsum(subscripts: Any, *operands: Any, optimize: Any = True) -> Any:
+    """Sum of products by subscripts, pair by pair in the order `opt_einsum` finds.
+
+    Each pair is one batched matrix product, so that its derivatives of every order are too.
+
+    Parameters
+    ----------
+    subscripts
+        Like ``"bij,bjk->bik"``, with ``...`` allowed; or the first operand, followed by lists of
+        integers, as in NumPy.
+    optimize
+        Anything that `opt_einsum.contract_path` takes; False: from left to right.
+    """
+    terms, out, arrays = _parse(subscripts, operands)
+    sizes: dict[str, int] = {}
+    for term, a in zip(terms, arrays, strict=True):
+        for c, n in zip(term, shape_dtype(a).shape, strict=True):
+            if n != sizes.setdefault(c, n):
+                if 1 not in (n, sizes[c]):
+                    raise ValueError(
+                        f"einsum: subscript {c!r} has lengths {sizes[c]} and {n} in {terms}"
+                    )
+                sizes[c] = max(n, sizes[c])
+    work = [_diagonal(t, a, sizes) for t, a in zip(terms, arrays, strict=True)]
+    for pair in _path(work, out, sizes, optimize):
+        chosen = [work[i] for i in pair]
+        work = [w for i, w in enumerate(work) if i not in pair]
+        wanted = set(out).union(*(t for t, _ in work))
+        first = chosen[0]
+        for i, second in enumerate(chosen[1:], 2):
+            first = _contract(first, second, wanted.union(*(t for t, _ in chosen[i:])))
+        work.append(first)
+    ((term, x),) = work
+    x, term = _sum_lone(x, term, set(out))
+    if missing := [c for c in out if c not in term]:
+        raise ValueError(f"einsum: subscript {missing[0]!r} is in the output only")
+    return permute(x, tuple(term.index(c) for c in out))
+
+
+def _path(work: list[tuple[str, Any]], out: str, sizes: dict[str, int], optimize: Any) -> Any:
+    if len(work) == 1:
+        return []
+    if len(work) == 2 or optimize is False:
+        return [(0, 1), *[(0, len(work) - 2 - i) for i in range(len(work) - 2)]]
+    import opt_einsum
+
+    shapes = [tuple(sizes[c] for c in t) for t, _ in work]
+    spelled = ",".join(t for t, _ in work) + "->" + out
+    path, _ = opt_einsum.contract_path(
+        spelled, *shapes, shapes=True, optimize="auto" if optimize is True else optimize
+    )
+    return path
+
+
+def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, list[Any]]:
+    """Terms and output as plain letters, with ``...`` spelled out."""
+    if not isinstance(subscripts, str):
+        items = [subscripts, *operands]
+        arrays = items[0 : len(items) // 2 * 2 : 2]
+        lists = items[1::2]
+        spell = ["".join("..." if s is ... else ascii_letters[s] for s in part) for part in lists]
+        text = ",".join(spell)
+        if len(items) % 2:
+            text += "->" + "".join("..." if s is ... else ascii_letters[s] for s in items[-1])
+        return _parse(text, arrays)
+    text = subscripts.replace(" ", "")
+    left, arrow, right = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(operands):
+        raise ValueError(
+            f"einsum: {subscripts!r} has {len(terms)} terms for {len(operands)} operands"
+        )
+    free = [c for c in ascii_letters if c not in text]
+    shapes = [shape_dtype(a).shape for a in operands]
+    for t, s in zip(terms, shapes, strict=True):
+        named = len(t.replace("...", ""))
+        if named > len(s) or ("..." not in t and named != len(s)):
+            raise ValueError(f"einsum: term {t!r} does not fit shape {s}")
+    ranks = [
+        len(s) - len(t.replace("...", "")) if "..." in t else 0
+        for t, s in zip(terms, shapes, strict=True)
+    ]
+    dots = "".join(free[: max(ranks, default=0)])
+    spelled = [t.replace("...", dots[len(dots) - r :]) for t, r in zip(terms, ranks, strict=True)]
+    if arrow:
+        out = right.replace("...", dots)
+    else:
+        once = sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1)
+        out = dots + "".join(once)
+    return spelled, out, list(operands)
+
+
+def _diagonal(term: str, x: Any, sizes: dict[str, int]) -> tuple[str, Any]:
+    """Take the diagonal of repeated subscripts and broadcast axes of length 1."""
+    shape = shape_dtype(x).shape
+    full = tuple(sizes[c] if n == 1 and len(shape) else n for c, n in zip(term, shape, strict=True))
+    if full != shape:
+        x = broadcast_to(x, full)
+    for c in dict.fromkeys(term):
+        while term.count(c) > 1:
+            i = term.index(c)
+            j = term.index(c, i + 1)
+            x = moveaxis(x, (i, j), (0, 1))
+            n = x.shape[0]
+            where = counting([x], n)
+            x = index_p(x, where, where, spec=(HOLE, HOLE))
+            term = c + term[:i] + term[i + 1 : j] + term[j + 1 :]
+    return term, x
+
+
+def _sum_lone(x: Any, term: str, wanted: set[str]) -> tuple[Any, str]:
+    lone = tuple(i for i, c in enumerate(term) if c not in wanted)
+    if lone:
+        x = sum_p(x, axis=lone, keepdims=False)
+    return x, "".join(c for c in term if c in wanted)
+
+
+def _contract(first: tuple[str, Any], second: tuple[str, Any], wanted: set[str]) -> tuple[str, Any]:
+    """One pair: batch axes, then (rows, summed) @ (summed, columns)."""
+    (left, a), (right, b) = first, second
+    a, left = _sum_lone(a, left, wanted | set(right))
+    b, right = _sum_lone(b, right, wanted | set(left))
+    both = [c for c in left if c in right]
+    batch = [c for c in both if c in wanted]
+    summed = [c for c in both if c not in wanted]
+    rows = [c for c in left if c not in right]
+    columns = [c for c in right if c not in left]
+    a = permute(a, tuple(left.index(c) for c in (*batch, *rows, *summed)))
+    b = permute(b, tuple(right.index(c) for c in (*batch, *summed, *columns)))
+    sa, sb = shape_dtype(a).shape, shape_dtype(b).shape
+    k = len(batch)
+    out = (*sa[: k + len(rows)], *sb[k + len(summed) :])
+    if not summed:
+        # An outer product needs no sum: broadcast and multiply.
+        a = reshape_p(a, shape=(*sa, *(1,) * len(columns)))
+        b = reshape_p(b, shape=(*sb[:k], *(1,) * len(rows), *sb[k:]))
+        return "".join((*batch, *rows, *columns)), a * b
+    n = math.prod(sa[k + len(rows) :])
+    a = reshape_p(a, shape=(*sa[:k], math.prod(sa[k : k + len(rows)]), n))
+    b = reshape_p(b, shape=(*sb[:k], n, math.prod(sb[k + len(summed) :])))
+    return "".join((*batch, *rows, *columns)), reshape_p(matmul_p(a, b), shape=out)

@@ -1,0 +1,262 @@
+"""Reductions over axes, and cumulative sums. The sum itself is in ``broadcast``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.primitive import LINEAR, Primitive
+from gpugrad.ops.batching import over_axis
+from gpugrad.ops.broadcast import reduced, spread, sum_p
+from gpugrad.ops.cast import cast, is_inexact
+from gpugrad.ops.complex import conj, is_complex, real
+from gpugrad.ops.elementwise import equal, exp, isfinite, sqrt, where
+from gpugrad.ops.indexing import getitem
+from gpugrad.ops.shape import flip_p, moveaxis, normal_axes, normal_axis, ravel, reshape
+
+
+def _kept_dtype(x: ShapeDtype, *, axis: Any, keepdims: bool) -> ShapeDtype:
+    return ShapeDtype(reduced(x.shape, axis, keepdims), x.dtype)
+
+
+def _as_bool(x: ShapeDtype, *, axis: Any, keepdims: bool) -> ShapeDtype:
+    return ShapeDtype(reduced(x.shape, axis, keepdims), np.dtype(bool))
+
+
+def _as_float(x: ShapeDtype, *, axis: Any, keepdims: bool) -> ShapeDtype:
+    dtype = x.dtype if is_inexact(x.dtype) else np.dtype(float)
+    return ShapeDtype(reduced(x.shape, axis, keepdims), dtype)
+
+
+def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
+    return math.prod([shape[a] for a in axis])
+
+
+def _along(name: str) -> Any:
+    return lambda xp, x, *, axis, keepdims: getattr(xp, name)(x, axis=axis, keepdims=keepdims)
+
+
+mean_p = Primitive(
+    "mean",
+    _along("mean"),
+    shape=_as_float,
+    vjp=lambda g, x_like, axis, keepdims: spread(
+        g / _count(x_like.shape, axis), x_like, axis, keepdims
+    ),
+    jvp=LINEAR,
+    batch=over_axis,
+)
+
+
+def _extreme(name: str) -> Primitive:
+    """Max or min: elements that tie share the gradient equally, as in JAX."""
+
+    def shares(x: Any, y: Any, like: Any, axis: Any, keepdims: bool, g_dtype: Any) -> Any:
+        hit = cast(equal(x, spread(y, like, axis, keepdims)), g_dtype)
+        return hit, sum_p(hit, axis=axis, keepdims=keepdims)
+
+    def vjp(g: Any, x: Any, y: Any, x_like: Any, axis: Any, keepdims: bool) -> Any:
+        hit, count = shares(x, y, x_like, axis, keepdims, g.dtype)
+        return hit * spread(g / count, x_like, axis, keepdims)
+
+    def jvp(t: Any, x: Any, y: Any, x_like: Any, axis: Any, keepdims: bool) -> Any:
+        hit, count = shares(x, y, x_like, axis, keepdims, t.dtype)
+        return sum_p(hit * t, axis=axis, keepdims=keepdims) / count
+
+    return Primitive(name, _along(name), shape=_kept_dtype, vjp=vjp, jvp=jvp, batch=over_axis)
+
+
+max_p = _extreme("max")
+min_p = _extreme("min")
+any_p = Primitive("any", _along("any"), shape=_as_bool, batch=over_axis)
+all_p = Primitive("all", _along("all"), shape=_as_bool, batch=over_axis)
+
+
+def _index_of(name: str) -> Primitive:
+    return Primitive(
+        name,
+        lambda xp, x, *, axis: getattr(xp, name)(x, axis=axis),
+        shape=lambda x, *, axis: ShapeDtype(reduced(x.shape, (axis,), False), np.dtype(np.intp)),
+        batch=over_axis,
+    )
+
+
+argmax_p = _index_of("argmax")
+argmin_p = _index_of("argmin")
+
+cumsum_p: Primitive = Primitive(
+    "cumsum",
+    lambda xp, x, *, axis: xp.cumsum(x, axis=axis),
+    shape=lambda x, *, axis: ShapeDtype(x.shape, np.empty(0, x.dtype).cumsum().dtype),
+    vjp=lambda g, axis: flip_p(cumsum_p(flip_p(g, axis=(axis,)), axis=axis), axis=(axis,)),
+    jvp=LINEAR,
+    batch=over_axis,
+)
+
+
+def _logsumexp(xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
+    top = xp.max(x, axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)
+    with np.errstate(divide="ignore"):
+        y = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True))
+    y += top
+    return y if keepdims else xp.squeeze(y, axis=axis)
+
+
+def _softmax_of(x: Any, y: Any, like: Any, axis: Any, keepdims: bool) -> Any:
+    return exp(x - spread(where(isfinite(y), y, 0), like, axis, keepdims))
+
+
+logsumexp_p = Primitive(
+    "logsumexp",
+    _logsumexp,
+    shape=_as_float,
+    vjp=lambda g, x, y, x_like, axis, keepdims: (
+        spread(g, x_like, axis, keepdims) * _softmax_of(x, y, x_like, axis, keepdims)
+    ),
+    jvp=lambda t, x, y, x_like, axis, keepdims: sum_p(
+        t * _softmax_of(x, y, x_like, axis, keepdims), axis=axis, keepdims=keepdims
+    ),
+    batch=over_axis,
+)
+
+
+def _reduce(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
+    return primitive(x, axis=normal_axes(axis, shape_dtype(x).ndim), keepdims=keepdims)
+
+
+def mean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    """Arithmetic mean over ``axis`` (None: over all)."""
+    return _reduce(mean_p, x if dtype is None else cast(x, dtype), axis, keepdims)
+
+
+def max(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Largest element over ``axis``; ties share the gradient equally."""
+    return _reduce(max_p, x, axis, keepdims)
+
+
+def min(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Smallest element over ``axis``; ties share the gradient equally."""
+    return _reduce(min_p, x, axis, keepdims)
+
+
+def any(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Whether some element over ``axis`` is true."""
+    return _reduce(any_p, x, axis, keepdims)
+
+
+def all(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Whether every element over ``axis`` is true."""
+    return _reduce(all_p, x, axis, keepdims)
+
+
+def logsumexp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """``log(sum(exp(x)))`` over ``axis`` without overflow; its gradient is the softmax."""
+    return _reduce(logsumexp_p, x, axis, keepdims)
+
+
+def _arg(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
+    like = shape_dtype(x)
+    if axis is None:
+        out = primitive(ravel(x), axis=0)
+        return reshape(out, (1,) * like.ndim) if keepdims else out
+    at = normal_axis(axis, like.ndim)
+    out = primitive(x, axis=at)
+    return reshape(out, reduced(like.shape, (at,), True)) if keepdims else out
+
+
+def argmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Position of the first largest element along ``axis`` (None: of the flattened array)."""
+    return _arg(argmax_p, x, axis, keepdims)
+
+
+def argmin(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Position of the first smallest element along ``axis`` (None: of the flattened array)."""
+    return _arg(argmin_p, x, axis, keepdims)
+
+
+def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> Any:
+    """Running sum along ``axis`` (None: of the flattened array)."""
+    if dtype is not None:
+        x = cast(x, dtype)
+    if axis is None:
+        return cumsum_p(ravel(x), axis=0)
+    return cumsum_p(x, axis=normal_axis(axis, shape_dtype(x).ndim))
+
+
+def prod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    """Product over ``axis`` (None: over all).
+
+    It is a tree of multiplications, so that its derivatives of every order are right where
+    factors are zero: the product of the others, not ``y / x``.
+    """
+    if dtype is not None:
+        x = cast(x, dtype)
+    like = shape_dtype(x)
+    axes = normal_axes(axis, like.ndim)
+    total = np.empty(0, like.dtype).prod().dtype
+    x = cast(x, total) if total != like.dtype else x
+    left = reduced(like.shape, axes, False)
+    x = reshape(moveaxis(x, axes, tuple(range(len(axes)))), (_count(like.shape, axes), *left))
+    if x.shape[0] == 0:
+        return sum_p(x, axis=(0,), keepdims=False) + like.dtype.type(1)
+    while (n := x.shape[0]) > 1:
+        half = n // 2
+        y = getitem(x, slice(0, half)) * getitem(x, slice(half, 2 * half))
+        if n % 2:
+            last = getitem(x, slice(n - 1, n))
+            y = getitem(y, 0)[None] * last if half == 1 else _times_first(y, last, half)
+        x = y
+    out = getitem(x, 0)
+    return reshape(out, reduced(like.shape, axes, True)) if keepdims else out
+
+
+def _times_first(y: Any, last: Any, half: int) -> Any:
+    from gpugrad.ops.join import concatenate
+
+    return concatenate([getitem(y, slice(0, 1)) * last, getitem(y, slice(1, half))])
+
+
+def var(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    correction: float | None = None,
+    keepdims: bool = False,
+) -> Any:
+    """Variance over ``axis``: the mean squared distance from the mean, over ``n - ddof``."""
+    if dtype is not None:
+        x = cast(x, dtype)
+    like = shape_dtype(x)
+    axes = normal_axes(axis, like.ndim)
+    off = x - mean_p(x, axis=axes, keepdims=True)
+    squares = real(off * conj(off)) if is_complex(x) else off * off
+    count = _count(like.shape, axes) - (ddof if correction is None else correction)
+    total = sum_p(squares, axis=axes, keepdims=keepdims)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return total / (count if count > 0 else total.dtype.type(0))
+
+
+def std(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    correction: float | None = None,
+    keepdims: bool = False,
+) -> Any:
+    """Standard deviation over ``axis``: the root of the variance."""
+    return sqrt(var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims))
+
+
+def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """How many elements over ``axis`` are not zero."""
+    like = shape_dtype(x)
+    hit = x if like.dtype.kind == "b" else x != 0
+    return sum_p(hit, axis=normal_axes(axis, like.ndim), keepdims=keepdims)

@@ -1,0 +1,1 @@
+"""Functions of functions: gradients, Jacobians, tangents, batching, in any order and depth."""

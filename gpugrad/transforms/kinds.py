@@ -1,0 +1,112 @@
+"""What goes in comes out: raw arrays for raw arrays, ``Array`` for ``Array``, floats for floats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import optree
+
+from gpugrad.array import settle
+from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.box import Box, box, constant, strip
+from gpugrad.core.trace import Trace
+from gpugrad.ops.cast import is_inexact
+from gpugrad.ops.creation import zeros_near
+
+
+def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Any]:
+    """The leaves of a pytree and its structure; None is a node without leaves."""
+    return optree.tree_flatten(tree, is_leaf)
+
+
+def unflatten(structure: Any, leaves: Iterable[Any]) -> Any:
+    """The pytree of ``structure`` with these leaves."""
+    return optree.tree_unflatten(structure, leaves)
+
+
+def enter(value: Any, trace: Trace, payload: Any = None) -> Any:
+    """A box of ``trace`` around one input; a constant box is unwrapped first."""
+    return box(strip(value), trace, payload)
+
+
+def below(value: Any, trace: Trace) -> Any:
+    """What ``value`` is once ``trace`` has ended."""
+    return value._value if isinstance(value, Box) and value._trace is trace else value
+
+
+def leave(value: Any, as_array: bool) -> Any:
+    """An output as the caller wants it."""
+    value = strip(value)
+    return constant(value) if as_array and hasattr(value, "shape") else value
+
+
+def any_array(leaves: Iterable[Any]) -> bool:
+    """Whether the caller works with ``Array`` rather than raw arrays."""
+    return any(isinstance(v, Box) for v in leaves)
+
+
+def check_differentiable(leaves: Sequence[Any], what: str, argnum: int, allow_int: bool) -> None:
+    """Refuse to differentiate with respect to integers, booleans and things that are no arrays."""
+    for leaf in leaves:
+        if not (hasattr(leaf, "shape") or isinstance(leaf, int | float | complex)):
+            raise TypeError(
+                f"{what}: argument {argnum} holds a {type(leaf).__name__}; a gradient is with "
+                "respect to arrays and numbers. Pass it another way, or choose argnums."
+            )
+        dtype = shape_dtype(leaf).dtype
+        if not allow_int and not is_inexact(dtype):
+            raise TypeError(
+                f"{what}: argument {argnum} has dtype {dtype}, and a gradient needs floating-point "
+                "or complex numbers: convert it with astype(float), or write 3.0 for 3"
+            )
+
+
+def as_input(g: Any, x: Any) -> Any:
+    """A gradient in the kind of the input ``x`` that it belongs to."""
+    raw = strip(g)
+    if isinstance(x, Box):
+        return constant(raw)
+    if isinstance(raw, Box):
+        return raw
+    if isinstance(x, np.ndarray):
+        return np.asarray(raw)
+    if isinstance(x, float | complex) and not isinstance(x, np.generic):
+        return type(x)(raw) if not (type(x) is float and np.iscomplexobj(raw)) else complex(raw)
+    return raw
+
+
+def gradients(found: Sequence[Any | None], inputs: Sequence[Any]) -> list[Any]:
+    """Cotangents of the inputs, zeros where none arrived, each in its input's kind."""
+    full = [
+        zeros_near([x], shape_dtype(x).shape, shape_dtype(x).dtype) if g is None else g
+        for g, x in zip(found, inputs, strict=True)
+    ]
+    return [as_input(g, x) for g, x in zip(settle(full), inputs, strict=True)]
+
+
+def named(f: Callable[..., Any], wrapper: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """Give ``wrapper`` the name and documentation of ``f`` under ``what``."""
+    name = getattr(f, "__name__", type(f).__name__)
+    wrapper.__name__ = f"{what}({name})"
+    wrapper.__doc__ = f"{what} of {name}.\n\n{getattr(f, '__doc__', None) or ''}"
+    wrapper.__wrapped__ = f  # type: ignore[attr-defined]
+    return wrapper
+
+
+def one_output(out: Any, what: str) -> Any:
+    """The single array that a scalar loss must be."""
+    if not (hasattr(out, "shape") or isinstance(out, int | float | complex)):
+        got = "None (is a return missing?)" if out is None else f"a {type(out).__name__}"
+        raise TypeError(f"{what}: the function must return one array, it returned {got}")
+    return out
+
+
+def select(argnums: int | Sequence[int], count: int, what: str) -> tuple[int, ...]:
+    """Normal positions of the arguments to differentiate."""
+    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for n in wanted:
+        if not -count <= n < count:
+            raise ValueError(f"{what}: argnums={argnums} for a call with {count} arguments")
+    return tuple(n % count for n in wanted)

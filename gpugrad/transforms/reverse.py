@@ -1,0 +1,298 @@
+"""Reverse mode: ``vjp``, ``grad`` and their kin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpugrad.array import one_like
+from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.box import Box, strip
+from gpugrad.core.tape import Leaf, Tape, backward
+from gpugrad.core.trace import state
+from gpugrad.ops.cast import cast
+from gpugrad.transforms.kinds import (
+    any_array,
+    below,
+    check_differentiable,
+    enter,
+    flatten,
+    gradients,
+    leave,
+    named,
+    one_output,
+    select,
+    unflatten,
+)
+
+
+class _Pass:
+    """One forward pass under a tape, with what a backward pass needs."""
+
+    __slots__ = ("as_array", "inputs", "nodes", "out", "tape", "trees", "which")
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        which: tuple[int, ...],
+        what: str,
+        allow_int: bool = False,
+    ) -> None:
+        state.depth += 1
+        try:
+            tape = self.tape = Tape(state.depth)
+            self.which = which
+            self.inputs: list[Any] = []
+            self.nodes: list[Leaf] = []
+            self.trees = []
+            traced = list(args)
+            for n in which:
+                leaves, tree = flatten(args[n])
+                check_differentiable(leaves, what, n, allow_int)
+                nodes = [Leaf() for _ in leaves]
+                boxes = [enter(v, tape, node) for v, node in zip(leaves, nodes, strict=True)]
+                traced[n] = unflatten(tree, boxes)
+                self.inputs += leaves
+                self.nodes += nodes
+                self.trees.append((tree, len(leaves)))
+            self.out = f(*traced, **kwargs)
+        finally:
+            state.depth -= 1
+        self.as_array = any_array(self.inputs)
+
+    def pull(self, roots: list[tuple[Any, Any]], retain_graph: bool) -> list[Any]:
+        """Gradients for each differentiated argument from (output box, cotangent) pairs."""
+        tracked = [
+            (y._payload, g) for y, g in roots if isinstance(y, Box) and y._trace is self.tape
+        ]
+        reached = backward(tracked, retain_graph=retain_graph)
+        flat = gradients([reached.get(node) for node in self.nodes], self.inputs)
+        out = []
+        for tree, count in self.trees:
+            out.append(unflatten(tree, flat[:count]))
+            flat = flat[count:]
+        return out
+
+    def result(self, out: Any) -> Any:
+        """An output of the function as the caller sees it."""
+        leaves, tree = flatten(out)
+        return unflatten(tree, [leave(below(v, self.tape), self.as_array) for v in leaves])
+
+
+def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """The value of ``f`` and the function that pulls cotangents back through it.
+
+    Parameters
+    ----------
+    f
+        A function of arrays or pytrees of arrays.
+    *primals
+        Where to evaluate it.
+    has_aux
+        ``f`` returns a pair of which only the first part is differentiated.
+
+    Returns
+    -------
+    tuple
+        ``(out, pull)`` or ``(out, pull, aux)``. ``pull(cotangent)`` takes a pytree like ``out``
+        and returns a tuple with a cotangent for each primal; it may be called again.
+
+    Examples
+    --------
+    >>> import gpugrad as gg, numpy as np
+    >>> out, pull = gg.vjp(np.multiply, np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    >>> out
+    array([3., 8.])
+    >>> pull(np.ones(2))
+    (array([3., 4.]), array([1., 2.]))
+    """
+    run = _Pass(f, primals, {}, tuple(range(len(primals))), "vjp")
+    out, aux = _pair(run.out, "vjp") if has_aux else (run.out, None)
+    leaves, tree = flatten(out)
+    for y in leaves:
+        one_output(y, "vjp")
+
+    def pull(cotangent: Any) -> tuple[Any, ...]:
+        given, got = flatten(cotangent)
+        if got != tree:
+            raise ValueError(f"vjp: a cotangent of structure {got} for an output of {tree}")
+        roots = [(y, seed(y, g, "vjp")) for y, g in zip(leaves, given, strict=True)]
+        return tuple(run.pull(roots, retain_graph=True))
+
+    value = run.result(out)
+    return (value, pull, run.result(aux)) if has_aux else (value, pull)
+
+
+def seed(y: Any, g: Any, what: str) -> Any:
+    """A cotangent that fits the output ``y``, or an error."""
+    want, got = shape_dtype(y), shape_dtype(g)
+    if want.shape != got.shape:
+        raise ValueError(
+            f"{what}: a cotangent of shape {got.shape} for an output of shape {want.shape}"
+        )
+    return cast(strip(g), want.dtype)
+
+
+def _pair(out: Any, what: str) -> tuple[Any, Any]:
+    if not (isinstance(out, tuple | list) and len(out) == 2):
+        raise TypeError(f"{what}: with has_aux=True the function must return (value, aux)")
+    return out[0], out[1]
+
+
+def value_and_grad(
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    holomorphic: bool = False,
+) -> Callable[..., Any]:
+    """A function that returns ``f``'s value and its gradient.
+
+    Parameters
+    ----------
+    f
+        A function whose value is one number.
+    argnums
+        Which argument to differentiate by, or several.
+    has_aux
+        ``f`` returns ``(value, aux)``; ``aux`` comes back as it is.
+    holomorphic
+        ``f`` is complex-differentiable: its complex derivative is wanted.
+
+    Returns
+    -------
+    callable
+        Returns ``(value, gradient)`` or ``((value, aux), gradient)``; the gradient has the
+        structure, shapes, dtypes and kind of the argument, and is a tuple of such for several.
+
+    Raises
+    ------
+    TypeError
+        For integer arguments, and if ``f`` returns no single real number.
+
+    Examples
+    --------
+    >>> import gpugrad as gg, numpy as np
+    >>> gg.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
+    (np.float64(5.0), array([2., 4.]))
+    """
+    what = "grad"
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        run = _Pass(f, args, kwargs, select(argnums, len(args), what), what)
+        loss, aux = _pair(run.out, what) if has_aux else (run.out, None)
+        like = shape_dtype(one_output(loss, what))
+        if like.size != 1:
+            raise TypeError(
+                f"{what}: the function must return one number, it returned shape {like.shape}. "
+                "Reduce it with np.mean or np.sum, or use vjp, jacobian or elementwise_grad."
+            )
+        if not holomorphic and like.dtype.kind == "c":
+            raise TypeError(
+                f"{what}: the function must return a real number, it returned {like.dtype}. Take "
+                "its real part or absolute value; for a holomorphic function use holomorphic_grad."
+            )
+        on_tape = isinstance(loss, Box) and loss._trace is run.tape
+        grads = run.pull([(loss, one_like(loss._value))] if on_tape else [], retain_graph=False)
+        g = grads[0] if isinstance(argnums, int) else tuple(grads)
+        value = run.result(loss)
+        return ((value, run.result(aux)), g) if has_aux else (value, g)
+
+    return named(f, wrapped, "value_and_grad")
+
+
+def grad(
+    f: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    holomorphic: bool = False,
+) -> Callable[..., Any]:
+    """The gradient of ``f``, a function whose value is one number.
+
+    Parameters
+    ----------
+    f, argnums, has_aux, holomorphic
+        As for `value_and_grad`.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of ``f`` and returns the gradient, or ``(gradient, aux)``.
+
+    Examples
+    --------
+    The code differentiated is plain NumPy, and raw arrays come back for raw arrays:
+
+    >>> import gpugrad as gg, numpy as np
+    >>> def loss(w, x, y):
+    ...     return np.mean((np.tanh(x @ w) - y) ** 2)
+    >>> gg.grad(loss)(np.zeros(2), np.eye(2), np.array([1.0, -1.0]))
+    array([-1.,  1.])
+    """
+    both = value_and_grad(f, argnums, has_aux, holomorphic=holomorphic)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, g = both(*args, **kwargs)
+        return (g, value[1]) if has_aux else g
+
+    return named(f, wrapped, "grad")
+
+
+def holomorphic_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """The complex derivative of a holomorphic function.
+
+    Examples
+    --------
+    >>> import gpugrad as gg
+    >>> gg.holomorphic_grad(lambda z: z**2)(1.0 + 2.0j)
+    (2+4j)
+    """
+    return grad(f, argnums, holomorphic=True)
+
+
+def elementwise_grad(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
+    """The sum of each column of the Jacobian: the derivative, for an elementwise ``f``.
+
+    Examples
+    --------
+    >>> import gpugrad as gg, numpy as np
+    >>> gg.elementwise_grad(np.square)(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        run = _Pass(
+            f, args, kwargs, select(argnums, len(args), "elementwise_grad"), "elementwise_grad"
+        )
+        y = one_output(run.out, "elementwise_grad")
+        on_tape = isinstance(y, Box) and y._trace is run.tape
+        roots = [(y, one_like(y._value))] if on_tape else []
+        return run.pull(roots, retain_graph=False)[0]
+
+    return named(f, wrapped, "elementwise_grad")
+
+
+def make_vjp(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
+    """HIPS autograd's spelling of `vjp`: a function that returns ``(pull, value)``.
+
+    Examples
+    --------
+    >>> import gpugrad as gg, numpy as np
+    >>> pull, value = gg.make_vjp(np.sin)(0.0)
+    >>> pull(2.0), float(value)
+    (2.0, 0.0)
+    """
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        n = select(argnum, len(args), "make_vjp")[0]
+
+        def of_one(x: Any) -> Any:
+            return f(*args[:n], x, *args[n + 1 :], **kwargs)
+
+        out, pull = vjp(of_one, args[n])
+        return (lambda g: pull(g)[0]), out
+
+    return named(f, wrapped, "make_vjp")
