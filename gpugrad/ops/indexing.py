@@ -115,17 +115,13 @@ def _index_add(xp: Any, g: Any, *indices: Any, shape: tuple[int, ...], spec: Any
     at = fill(spec, indices)
     if not indices:
         out[at] = g
-    elif xp is np:
-        np.add.at(out, at, g)
-    else:
+    elif g.size:
         from gpugrad.kernels.scatter import add_rows
 
         if spec == (HOLE,) and indices[0].dtype.kind in "iu":
-            rows, columns = indices[0].ravel(), g.size // indices[0].size if g.size else 0
-            if g.size:
-                rows = xp.where(rows < 0, rows + shape[0], rows)
-                add_rows(out.reshape(shape[0], -1), rows, g.reshape(-1, columns))
-        elif g.size:
+            rows, g = indices[0].ravel(), g.reshape(indices[0].size, -1)
+            add_rows(out.reshape(shape[0], -1), rows % shape[0], g)  # negative ones count back
+        else:
             places = xp.arange(out.size).reshape(shape)[at]
             add_rows(out.reshape(-1, 1), places.ravel(), g.reshape(-1, 1))
     return out

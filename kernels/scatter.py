@@ -1,0 +1,99 @@
+"""Addition of rows at indices: the gradient of indexing and of an embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gpugrad.kernels.source import C_NAMES, function, grid
+
+
+def add_rows(out: Any, rows: Any, values: Any) -> None:
+    """Add ``values[i]`` to ``out[rows[i]]`` in place, in the order of ``i``, for any repeats.
+
+    The same bits on every run and on both devices: each element of ``out`` is one chain of
+    additions, in float32 for float16 and bfloat16. Nothing waits for the device.
+
+    Parameters
+    ----------
+    out : (R, C) array
+        NumPy or CuPy array, C-contiguous, written in place.
+    rows : (N,) array of integers
+        From 0 to R - 1. On the CPU others are an `IndexError`; on CUDA, where looking would wait
+        for the device, they are left out.
+    values : (N, C) array
+        Of the dtype of ``out``.
+
+    Notes
+    -----
+    Bytes it must move, for elements of ``s`` bytes, indices of ``k`` and D distinct rows:
+    ``N*C*s`` of values, ``N*k`` of rows, and ``2*D*C*s`` to read and write ``out``. On CUDA it
+    moves these, plus ``16*N`` and the radix sort of N keys for the order; each thread rereads the
+    8 bytes of order and the k of the row for every 16 bytes of columns, which the cache serves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.scatter import add_rows
+    >>> out = np.zeros((3, 2))
+    >>> add_rows(out, np.array([2, 0, 2]), np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
+    >>> out
+    array([[2., 2.],
+           [0., 0.],
+           [4., 4.]])
+    """
+    if values.dtype != out.dtype or values.shape != (*rows.shape, *out.shape[1:]) or out.ndim != 2:
+        raise ValueError(
+            f"add_rows: values {values.dtype}{values.shape} and rows {rows.shape} do not fit out "
+            f"{out.dtype}{out.shape}: values is (len(rows), {out.shape[-1:]}) of out's dtype"
+        )
+    if not out.flags.c_contiguous:
+        raise ValueError("add_rows: out must be C-contiguous")
+    if values.size == 0:
+        return
+    if isinstance(out, np.ndarray):
+        _host(out, rows, values)
+    else:
+        _cuda(out, rows, values)
+
+
+def _host(out: Any, rows: Any, values: Any) -> None:
+    low, high = rows.min(), rows.max()
+    if low < 0 or high >= len(out):
+        bad = low if low < 0 else high
+        raise IndexError(f"add_rows: row {bad} of an array with {len(out)} rows")
+    sums = out.astype(np.float32) if out.dtype.name in ("float16", "bfloat16") else out
+    if out.shape[1] == 1:  # NumPy's own loop is as good
+        np.add.at(sums[:, 0], rows, values[:, 0])
+    elif values.size < 1 << 16:  # too little to import a compiler for; the same order of addition
+        np.add.at(sums, rows, values)
+    else:
+        from gpugrad.kernels.cpu import scatter
+
+        scatter.add_rows(sums, rows, values.astype(sums.dtype, copy=False))
+    if sums is not out:
+        out[...] = sums
+
+
+def _cuda(out: Any, rows: Any, values: Any) -> None:
+    import cupy
+
+    rows = cupy.ascontiguousarray(rows)
+    values = cupy.ascontiguousarray(values)
+    order = cupy.argsort(rows, kind="stable")
+    width = pack_width(out, values)
+    kernel = function("scatter", expression(out.dtype.name, rows.dtype.name, width))
+    packs = out.shape[1] // width
+    kernel(*grid(len(rows) * packs), (out, rows, order, values, len(rows), packs, len(out)))
+
+
+def pack_width(out: Any, values: Any) -> int:
+    """How many elements fill 16 bytes, if rows can be cut so and both arrays are aligned."""
+    width = 16 // int(out.itemsize)
+    fits = out.shape[1] % width == 0 and (out.data.ptr | values.data.ptr) % 16 == 0
+    return width if fits else 1
+
+
+def expression(dtype: str, index: str, width: int) -> str:
+    """The kernel's name for a dtype, an index dtype and a number of elements in a load."""
+    return f"add_rows<{C_NAMES[dtype]}, {C_NAMES[index]}, {width}>"
