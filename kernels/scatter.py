@@ -97,3 +97,17 @@ def pack_width(out: Any, values: Any) -> int:
 def expression(dtype: str, index: str, width: int) -> str:
     """The kernel's name for a dtype, an index dtype and a number of elements in a load."""
     return f"add_rows<{C_NAMES[dtype]}, {C_NAMES[index]}, {width}>"
+
+
+VARIANTS = [
+    expression(dtype, "int64", width)
+    for dtype, width in (
+        ("float16", 8),
+        ("bfloat16", 8),
+        ("float32", 4),
+        ("float64", 2),
+        ("complex64", 2),
+        ("complex128", 1),
+    )
+]
+"""The kernels that the report compiles."""

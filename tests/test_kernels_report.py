@@ -1,0 +1,48 @@
+"""The CUDA kernels compile for every architecture and stay in registers."""
+
+from __future__ import annotations
+
+import pytest
+from gpugrad.kernels import report, source
+
+
+def test_every_source_is_reported(pytestconfig):
+    sources = {p.stem for p in (pytestconfig.rootpath / "kernels" / "cuda").glob("*.cu")}
+    assert sources == set(report.KERNELS)
+
+
+@pytest.mark.parametrize("arch", report.ARCHITECTURES)
+def test_no_spills_and_no_local_memory(cuda, arch):
+    rows = report.report([arch])
+    assert len(rows) == sum(map(len, report.KERNELS.values()))
+    for u in rows:
+        assert 0 < u.registers <= 64, u
+        assert u.stack == u.spill_stores == u.spill_loads == 0, u
+
+
+def test_a_stack_frame_is_seen(cuda, monkeypatch):
+    text = """
+    extern "C" __global__ void local(int* x, int i) {
+        int t[64];
+        for (int k = 0; k < 64; k++) t[k] = x[k];
+        for (int k = 0; k < 64; k++) t[x[k] & 63] += k;
+        x[0] = t[i];
+    }"""
+    monkeypatch.setattr(source, "text", lambda name: text)
+    (u,) = report.usage("local", ["local"], "sm_80")
+    assert u.stack == 256
+
+
+def test_the_table(cuda, monkeypatch, capsys):
+    row = report.Usage("scale<float>", "sm_80", 20, 8, 0, 4)
+    monkeypatch.setattr(report, "report", lambda: [row])
+    assert report.main() == 1
+    assert "scale<float>  sm_80          20        4             8" in capsys.readouterr().out
+    monkeypatch.setattr(report, "report", lambda: [row._replace(stack=0, spill_loads=0)])
+    assert report.main() == 0
+
+
+def test_what_does_not_compile_names_the_source(cuda, monkeypatch):
+    monkeypatch.setattr(source, "text", lambda name: "nonsense")
+    with pytest.raises(RuntimeError, match=r"broken.cu, sm_80: .*nonsense"):
+        list(report.usage("broken", [], "sm_80"))
