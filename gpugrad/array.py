@@ -909,8 +909,8 @@ def settle(gradients: list[Any], seeds: Sequence[Any] = ()) -> list[Any]:
     seen = {id(s) for s in seeds}
     out = []
     for g in gradients:
-        if not isinstance(g, Box) and hasattr(g, "flags"):
-            if id(g) in seen or getattr(g, "base", None) is not None:
+        if type(g) is np.ndarray or is_cuda(g):
+            if g.base is not None or id(g) in seen:
                 with on(device_of(g)):
                     g = g.copy()
             seen.add(id(g))

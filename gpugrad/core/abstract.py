@@ -13,6 +13,7 @@ from gpugrad.core.trace import Trace, check_level
 if TYPE_CHECKING:
     from gpugrad.core.primitive import Primitive
 
+_new_tuple = tuple.__new__
 _PYTHON_DTYPES = {
     bool: np.dtype(bool),
     int: np.dtype(int),
@@ -58,7 +59,8 @@ class ShapeDtype(NamedTuple):
 def shape_dtype(value: Any) -> ShapeDtype:
     """The shape and dtype of an array, a box or a scalar."""
     try:
-        return ShapeDtype(value.shape, value.dtype)
+        # ShapeDtype(...) without the call of its generated __new__: every broadcasting rule asks.
+        return _new_tuple(ShapeDtype, (value.shape, value.dtype, False))
     except AttributeError:
         pass
     dtype = _PYTHON_DTYPES.get(type(value))

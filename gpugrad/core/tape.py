@@ -94,7 +94,7 @@ class Tape(Trace):
             bit += bit
         y = primitive.record(values, params)
         key = (tracked, len(values))
-        plan = primitive._plans[key] if key in primitive._plans else primitive.plan(*key)
+        plan = primitive._plans.get(key) or primitive.plan(*key)
         if plan is None:
             return tuple([constant(o) for o in y]) if primitive.multiple else constant(y)
         node = new(Node)
@@ -295,7 +295,9 @@ def _restore(saved: Any) -> Any:
             "This part of the graph was freed by an earlier backward pass. Pass "
             "retain_graph=True to the first backward to go through it again."
         )
-    return saved.recompute()
+    while type(saved) is not tuple:
+        saved = saved.recompute()
+    return saved
 
 
 def _check_cotangents(node: Node, g: Any, pulled: list[tuple[int, Any]]) -> None:

@@ -60,8 +60,20 @@ def _summed(rule: Rule | None, operand: str) -> Rule | None:
     if rule is None:
         return None
 
-    def vjp(g: Any, *residuals: Any) -> Any:
-        return unbroadcast(rule(g, *residuals[:-1]), residuals[-1])
+    # Spelled out for few residuals: this runs once for every recorded operation.
+    count = len(residual_names(rule))
+    if count == 0:
+
+        def vjp(g: Any, like: Any) -> Any:
+            return unbroadcast(rule(g), like)
+    elif count == 1:
+
+        def vjp(g: Any, a: Any, like: Any) -> Any:  # type: ignore[misc]
+            return unbroadcast(rule(g, a), like)
+    else:
+
+        def vjp(g: Any, *residuals: Any) -> Any:  # type: ignore[misc]
+            return unbroadcast(rule(g, *residuals[:-1]), residuals[-1])
 
     vjp.names = (*parameter_names(rule), operand + "_like")  # type: ignore[attr-defined]
     return vjp
@@ -93,14 +105,30 @@ def binary(name: str, da: Rule | None = None, db: Rule | None = None, impl: Any 
     return Elementwise(name, impl or name, "a b", (da, db))
 
 
+_BITS = {np.dtype(f"f{n}"): np.dtype(f"i{n}") for n in (2, 4, 8)}
+
+
+def _gate(xp: Any, g: Any, mask: Any) -> Any:
+    """``where(mask, g, 0)``; on the host by masking the bits, many times as fast as ``np.where``."""
+    bits = _BITS.get(getattr(g, "dtype", None)) if xp is np else None
+    if bits is None or mask.dtype != bool:
+        return xp.where(mask, g, 0)
+    keep = mask.view(np.int8).astype(bits)
+    keep = np.negative(keep, out=keep) if keep.ndim else -keep
+    return np.bitwise_and(keep, g.view(bits)).view(g.dtype)
+
+
+gate: Primitive = Elementwise("gate", _gate, "g mask", (lambda g, mask: gate(g, mask), None))
+"""``g`` where the mask is true, else 0 whatever ``g`` is there: how cotangents pass a choice."""
+
 where: Primitive = Elementwise(
     "where",
     "where",
     "condition a b",
     (
         None,
-        lambda g, condition: where(condition, g, 0),
-        lambda g, condition: where(condition, 0, g),
+        lambda g, condition: gate(g, condition),
+        lambda g, condition: gate(g, logical_not(condition)),
     ),
 )
 
@@ -213,11 +241,11 @@ fmax = binary(
 fmin = binary(
     "fmin", lambda g, a, b: _tie(g, ~(a >= b), a == b), lambda g, a, b: _tie(g, ~(b >= a), a == b)
 )
-relu = unary("relu", lambda g, y: where(y > 0, g, 0), lambda xp, x: xp.maximum(x, 0))
+relu = unary("relu", lambda g, y: gate(g, y > 0), lambda xp, x: xp.maximum(x, 0))
 
 
 def _tie(g: Any, wins: Any, ties: Any) -> Any:
-    return where(wins, g, where(ties, 0.5 * g, 0))
+    return gate(g, wins) + gate(0.5 * g, ties)
 
 
 absolute = Primitive(
@@ -237,7 +265,7 @@ def _abs_slope(g: Any, x: Any, y: Any) -> Any:
 
 
 copysign: Primitive = binary("copysign", lambda g, a, b: g * sign(a) * copysign(1, b))
-nan_to_num = Elementwise("nan_to_num", "nan_to_num", "x", (lambda g, x: where(isfinite(x), g, 0),))
+nan_to_num = Elementwise("nan_to_num", "nan_to_num", "x", (lambda g, x: gate(g, isfinite(x)),))
 
 # Piecewise constant: no gradient flows.
 sign: Primitive = unary("sign")
@@ -249,7 +277,7 @@ signbit = unary("signbit")
 isfinite: Primitive = unary("isfinite")
 isinf = unary("isinf")
 isnan = unary("isnan")
-logical_not = unary("logical_not")
+logical_not: Primitive = unary("logical_not")
 invert = unary("invert")
 floor_divide = binary("floor_divide")
 equal = binary("equal")

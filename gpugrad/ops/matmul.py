@@ -23,7 +23,6 @@ from gpugrad.ops.shape import (
     permute,
     reshape_p,
     squeeze,
-    swapaxes,
 )
 
 
@@ -36,7 +35,7 @@ def _matmul_shape(a: ShapeDtype, b: ShapeDtype) -> ShapeDtype:
 
 
 def _left_vjp(g: Any, b: Any, a_like: ShapeDtype) -> Any:
-    return unbroadcast(matmul_p(g, swapaxes(b, -1, -2)), a_like)
+    return unbroadcast(g @ b.mT, a_like)
 
 
 def _right_vjp(g: Any, a: Any, b_like: ShapeDtype) -> Any:
@@ -44,7 +43,7 @@ def _right_vjp(g: Any, a: Any, b_like: ShapeDtype) -> Any:
         # One matrix for a stack: a single product over all rows, not a stack of products summed.
         a = reshape_p(a, shape=(math.prod(a.shape[:-1]), a.shape[-1]))
         g = reshape_p(g, shape=(math.prod(g.shape[:-1]), g.shape[-1]))
-    return unbroadcast(matmul_p(swapaxes(a, -1, -2), g), b_like)
+    return unbroadcast(a.mT @ g, b_like)
 
 
 def _fit(t: Any, y_like: ShapeDtype) -> Any:

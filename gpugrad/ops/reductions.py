@@ -10,7 +10,7 @@ import numpy as np
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.ops.batching import over_axis
-from gpugrad.ops.broadcast import reduced, spread, sum_p
+from gpugrad.ops.broadcast import reduced, spread, standing, sum_p
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.complex import conj, is_complex, real
 from gpugrad.ops.elementwise import equal, exp, isfinite, sqrt, where
@@ -55,12 +55,12 @@ def _extreme(name: str) -> Primitive:
     """Max or min: elements that tie share the gradient equally, as in JAX."""
 
     def shares(x: Any, y: Any, like: Any, axis: Any, keepdims: bool, g_dtype: Any) -> Any:
-        hit = cast(equal(x, spread(y, like, axis, keepdims)), g_dtype)
+        hit = cast(equal(x, standing(y, like, axis, keepdims)), g_dtype)
         return hit, sum_p(hit, axis=axis, keepdims=keepdims)
 
     def vjp(g: Any, x: Any, y: Any, x_like: Any, axis: Any, keepdims: bool) -> Any:
         hit, count = shares(x, y, x_like, axis, keepdims, g.dtype)
-        return hit * spread(g / count, x_like, axis, keepdims)
+        return hit * standing(g / count, x_like, axis, keepdims)
 
     def jvp(t: Any, x: Any, y: Any, x_like: Any, axis: Any, keepdims: bool) -> Any:
         hit, count = shares(x, y, x_like, axis, keepdims, t.dtype)
@@ -98,16 +98,16 @@ cumsum_p: Primitive = Primitive(
 
 
 def _logsumexp(xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
-    top = xp.max(x, axis=axis, keepdims=True)
+    top = x.max(axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     with np.errstate(divide="ignore"):
-        y = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True))
+        y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True))
     y += top
-    return y if keepdims else xp.squeeze(y, axis=axis)
+    return y if keepdims else y.squeeze(axis)
 
 
 def _softmax_of(x: Any, y: Any, like: Any, axis: Any, keepdims: bool) -> Any:
-    return exp(x - spread(where(isfinite(y), y, 0), like, axis, keepdims))
+    return exp(x - standing(where(isfinite(y), y, 0), like, axis, keepdims))
 
 
 logsumexp_p = Primitive(
@@ -115,7 +115,7 @@ logsumexp_p = Primitive(
     _logsumexp,
     shape=_as_float,
     vjp=lambda g, x, y, x_like, axis, keepdims: (
-        spread(g, x_like, axis, keepdims) * _softmax_of(x, y, x_like, axis, keepdims)
+        standing(g, x_like, axis, keepdims) * _softmax_of(x, y, x_like, axis, keepdims)
     ),
     jvp=lambda t, x, y, x_like, axis, keepdims: sum_p(
         t * _softmax_of(x, y, x_like, axis, keepdims), axis=axis, keepdims=keepdims
