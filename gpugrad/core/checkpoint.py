@@ -25,6 +25,7 @@ class Region:
         "_function",
         "_kwargs",
         "_made",
+        "_outer",
         "_quiet",
         "_refilling",
     )
@@ -36,8 +37,9 @@ class Region:
         self._args = args
         self._kwargs = kwargs
         self._counts: dict[Trace, int] = {}
-        self._made: dict[Trace, dict[int, tuple[Any, ...]]] = {}
+        self._made: dict[Trace, dict[int, Any]] = {}
         self._refilling: Trace | None = None
+        self._outer = state.region
         # The second run must nest and record as the first did, wherever it is asked for.
         self._depth = state.depth
         self._quiet = state.quiet
@@ -53,16 +55,20 @@ class Region:
         finally:
             state.region, state.depth, state.quiet = before
 
-    def set_aside(self, tape: Trace, saved: tuple[Any, ...]) -> Any:
+    def set_aside(self, tape: Trace, saved: Any) -> Any:
         """What the node keeps in place of ``saved``."""
+        if tape.level > self._depth:
+            return saved  # a transform inside the function: it ends before the function does
         index = self._counts.get(tape, 0)
         self._counts[tape] = index + 1
         if tape is self._refilling:
             self._made[tape][index] = saved
             return saved
-        return Recompute(self, tape, index)
+        kept = Recompute(self, tape, index)
+        # An enclosing region makes this one again too: nothing needs to outlive its forward pass.
+        return kept if self._outer is None else self._outer.set_aside(tape, kept)
 
-    def take(self, tape: Trace, index: int) -> tuple[Any, ...]:
+    def take(self, tape: Trace, index: int) -> Any:
         """The residuals of the tape's node number ``index`` in this region."""
         made = self._made.get(tape)
         if made is None or index not in made:
@@ -74,10 +80,10 @@ class Region:
             )
         return made.pop(index)
 
-    def _refill(self, tape: Trace) -> dict[int, tuple[Any, ...]]:
+    def _refill(self, tape: Trace) -> dict[int, Any]:
         again = Region(self._function, self._args, self._kwargs)
         again._refilling = tape
-        again._depth, again._quiet = self._depth, self._quiet
+        again._depth, again._quiet, again._outer = self._depth, self._quiet, None
         made = again._made[tape] = {}
         again.run()
         # The nodes recorded just now point at nothing that outlives this call: only their
@@ -96,6 +102,6 @@ class Recompute:
         self.tape = tape
         self.index = index
 
-    def recompute(self) -> tuple[Any, ...]:
-        """The residuals, made again."""
+    def recompute(self) -> Any:
+        """The residuals made again, or where an inner region will make them."""
         return self.region.take(self.tape, self.index)

@@ -29,6 +29,7 @@ from gpugrad.core import debug
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box, any_box, constant
 from gpugrad.core.errors import explain
+from gpugrad.core.trace import leaked, state
 from gpugrad.device import HOST_TYPES, common_device, namespace, on
 
 Rule = Callable[..., Any]
@@ -183,6 +184,8 @@ class Primitive:
                 if trace is not None and (top is None or trace.level > top.level):
                     top = trace
         if top is not None:
+            if top.level > state.depth:
+                raise leaked(self)
             return top.apply(self, args, params)
         if not boxed:
             return self.evaluate(args, params)

@@ -60,11 +60,17 @@ def deeper() -> Iterator[int]:
 def check_level(trace: Trace, mine: Trace, primitive: Primitive) -> None:
     """Refuse a box that outlived the transform it was made in."""
     if trace.level >= mine.level:
-        raise LeakedBoxError(
-            f"{primitive.name} was given an array of a transform that has ended: it was kept from "
-            "inside a function under grad, vjp, jvp or vmap. Return the value from that function "
-            "instead (value_and_grad(f, has_aux=True) returns more than the loss)."
-        )
+        raise leaked(primitive)
+
+
+def leaked(primitive: Primitive) -> LeakedBoxError:
+    """The error of an operation on an array whose transform is not active."""
+    return LeakedBoxError(
+        f"{primitive.name} was given an array of a transform that has ended, or that runs in "
+        "another thread: it was kept from inside a function under grad, vjp, jvp or vmap. Return "
+        "the value from that function instead (value_and_grad(f, has_aux=True) returns more than "
+        "the loss)."
+    )
 
 
 class LeakedBoxError(RuntimeError):

@@ -49,7 +49,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         leaves: list[Any]
         leaves, tree = optree.tree_flatten(args, none_is_leaf=True)  # type: ignore[arg-type]
-        axes = _axes(in_axes, args)
+        given = _axes(in_axes, args)
+        axes = [None if v is None else a for v, a in zip(leaves, given, strict=True)]
         size = _common_size(leaves, axes)
         with deeper() as level:
             trace = Batch(level, size)

@@ -12,12 +12,11 @@ from gpugrad.core.checkpoint import Region
 from gpugrad.core.primitive import Primitive
 from gpugrad.core.tape import BASE
 from gpugrad.ops.broadcast import sum_p
-from gpugrad.ops.creation import zeros_near
 from gpugrad.ops.elementwise import Elementwise
 from gpugrad.transforms.batch import vmap
 from gpugrad.transforms.forward import eval_shape
-from gpugrad.transforms.kinds import flatten, named, unflatten
-from gpugrad.transforms.reverse import vjp
+from gpugrad.transforms.kinds import flatten, named, spread, unflatten, with_zeros
+from gpugrad.transforms.reverse import transpose
 
 _stop_p = Elementwise("stop_gradient", lambda xp, x: x, "x", (None,))
 
@@ -88,7 +87,7 @@ class _CustomVJP(Primitive):
         return (*call.outputs(out), *kept)
 
 
-def flatten_cotangents(call: _Call, cotangents: Any) -> list[Any]:
+def _flat_cotangents(call: _Call, cotangents: Any) -> list[Any]:
     """What ``bwd`` returned as one entry an array argument, None where there is no gradient."""
     parts = call.tree.children()
     if not isinstance(cotangents, tuple | list) or len(cotangents) != len(parts):
@@ -97,16 +96,25 @@ def flatten_cotangents(call: _Call, cotangents: Any) -> list[Any]:
             f"{len(parts)} arguments, it returned {cotangents!r}"
         )
     flat: list[Any] = []
-    for given, part in zip(cotangents, parts, strict=True):
-        flat += [None] * part.num_leaves if given is None else flatten(given)[0]
+    for n, (given, part) in enumerate(zip(cotangents, parts, strict=True)):
+        try:
+            flat += [None] * part.num_leaves if given is None else part.flatten_up_to(given)
+        except ValueError as error:
+            raise ValueError(
+                f"{call.name}: the cotangent that bwd returned for argument {n} does not have that "
+                f"argument's structure: {error}"
+            ) from error
     return flat
 
 
-def _with_zeros(ts: Any, xs: Any) -> list[Any]:
-    return [
-        zeros_near([x], shape_dtype(x).shape, shape_dtype(x).dtype) if t is None else t
-        for t, x in zip(ts, xs, strict=True)
-    ]
+def _check_shapes(call: _Call, cotangents: list[Any], xs: Any) -> list[Any]:
+    for g, x in zip(cotangents, xs, strict=True):
+        if g is not None and shape_dtype(g).shape != shape_dtype(x).shape:
+            raise ValueError(
+                f"{call.name}: bwd returned a cotangent of shape {shape_dtype(g).shape} for an "
+                f"argument of shape {shape_dtype(x).shape}"
+            )
+    return cotangents
 
 
 def _pull_custom(gs: Any, xs: Any, y: Any, needs: Any, call: _Call) -> list[Any]:
@@ -115,33 +123,27 @@ def _pull_custom(gs: Any, xs: Any, y: Any, needs: Any, call: _Call) -> list[Any]
     if any(isinstance(x, Box) and x._trace is BASE for x in xs):
         # The backward pass itself is being recorded: residuals must depend on the inputs.
         kept, _ = flatten(call.forward(*unflatten(call.tree, list(xs)))[1])
-    full = _with_zeros(gs[:count], y[:count])
+    full = with_zeros(gs[:count], y[:count])
     residuals = unflatten(call.found["residuals"], list(kept))
     cotangents = call.rule(residuals, unflatten(call.found["out"], full))
-    flat = flatten_cotangents(call, cotangents)
-    for g, x, n in zip(flat, xs, needs, strict=True):
-        if n and g is not None and shape_dtype(g).shape != shape_dtype(x).shape:
-            raise ValueError(
-                f"{call.name}: bwd returned a cotangent of shape {shape_dtype(g).shape} for an "
-                f"argument of shape {shape_dtype(x).shape}"
-            )
-    return [g if n else None for g, n in zip(flat, needs, strict=True)]
+    wanted = [
+        g if n else None for g, n in zip(_flat_cotangents(call, cotangents), needs, strict=True)
+    ]
+    return _check_shapes(call, wanted, xs)
 
 
 def _push_custom(ts: Any, xs: Any, call: _Call) -> Any:
     """The JVP of a function that has only a VJP: the transpose of that VJP."""
     out, residuals = call.forward(*unflatten(call.tree, list(xs)))
     ys, tree = flatten(out)
+    at = [i for i, t in enumerate(ts) if t is not None]
 
-    def pull(g: Any) -> list[Any]:
-        cotangents = flatten_cotangents(call, call.rule(residuals, g))
-        return [
-            z if c is None else c for c, z in zip(cotangents, _with_zeros([None] * len(xs), xs))
-        ]
+    def pull(*gs: Any) -> list[Any]:
+        flat = _flat_cotangents(call, call.rule(residuals, unflatten(tree, gs)))
+        moving = [xs[i] for i in at]
+        return with_zeros(_check_shapes(call, [flat[i] for i in at], moving), moving)
 
-    start = unflatten(tree, _with_zeros([None] * len(ys), ys))
-    _, transpose = vjp(pull, start)
-    return tuple(flatten(transpose(_with_zeros(ts, xs))[0])[0])
+    return transpose(pull, ys, [ts[i] for i in at])
 
 
 def _custom_batch(
@@ -158,13 +160,13 @@ def _custom_batch(
         for given, part in zip(out, call.tree.children(), strict=True):
             mine = batched[at : at + part.num_leaves]
             at += part.num_leaves
-            leaves, tree = flatten(given)
             if given is not None:
                 leaves = [
-                    v if b else sum_p(v, axis=(0,), keepdims=False)
-                    for v, b in zip(leaves, mine, strict=True)
+                    v if b or v is None else sum_p(v, axis=(0,), keepdims=False)
+                    for v, b in zip(part.flatten_up_to(given), mine, strict=True)
                 ]
-            summed.append(unflatten(tree, leaves))
+                given = unflatten(part, leaves)
+            summed.append(given)
         return tuple(summed)
 
     inner = _Call(
@@ -273,20 +275,38 @@ class _CustomJVP(_CustomVJP):
 
 
 def _push_by_rule(ts: Any, xs: Any, call: _Call) -> Any:
-    primals = tuple(unflatten(call.tree, list(xs)))
-    tangents = tuple(unflatten(call.tree, _with_zeros(ts, xs)))
-    pair = call.rule(primals, tangents)
-    if not (isinstance(pair, tuple | list) and len(pair) == 2):
-        raise TypeError(f"{call.name}: the JVP rule must return (out, tangent_out)")
-    return tuple(flatten(pair[1])[0])
+    primals = unflatten(call.tree, list(xs))
+    tangents = unflatten(call.tree, with_zeros(ts, xs))
+    both = call.rule(primals, tangents)
+    if not (isinstance(both, tuple | list) and len(both) == 2):
+        raise TypeError(
+            f"{call.name}: the JVP rule must return (out, tangent_out), it returned {both!r}"
+        )
+    out, tree = flatten(both[0])
+    pushed, given = flatten(both[1])
+    if given != tree:
+        raise ValueError(
+            f"{call.name}: the JVP rule returned a tangent of structure {given} for an output of "
+            f"{tree}"
+        )
+    for y, t in zip(out, pushed, strict=True):
+        if shape_dtype(t).shape != shape_dtype(y).shape:
+            raise ValueError(
+                f"{call.name}: the JVP rule returned a tangent of shape {shape_dtype(t).shape} for "
+                f"an output of shape {shape_dtype(y).shape}"
+            )
+    return tuple(pushed)
 
 
 def _pull_by_rule(gs: Any, xs: Any, y: Any, needs: Any, call: _Call) -> Any:
     """The VJP of a function that has only a JVP: the transpose of that JVP."""
-    zeros = _with_zeros([None] * len(xs), xs)
-    _, pull = vjp(lambda *ts: _push_by_rule(ts, xs, call), *zeros)
-    full = _with_zeros(gs, y)
-    return [g if n else None for g, n in zip(pull(tuple(full)), needs, strict=True)]
+    at = [i for i, n in enumerate(needs) if n]
+
+    def push(*moving: Any) -> Any:
+        return _push_by_rule(spread(at, moving, len(xs)), xs, call)
+
+    pulled = transpose(push, [xs[i] for i in at], tuple(with_zeros(gs, y)))
+    return spread(at, pulled, len(xs))
 
 
 def _custom_jvp_batch(

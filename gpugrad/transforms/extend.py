@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +12,10 @@ from gpugrad.core.box import any_box
 from gpugrad.core.errors import explain
 from gpugrad.core.primitive import Primitive, registry
 from gpugrad.device import common_device, on
-from gpugrad.ops.creation import zeros_near
 from gpugrad.ops.indexing import getitem
 from gpugrad.ops.join import stack
-from gpugrad.transforms.kinds import flatten, unflatten
-from gpugrad.transforms.reverse import vjp
+from gpugrad.transforms.kinds import flatten, spread, unflatten
+from gpugrad.transforms.reverse import transpose
 
 Maker = Callable[..., Callable[[Any], Any]]
 
@@ -59,73 +60,64 @@ class UserPrimitive(Primitive):
 
     def plan(self, tracked: int, count: int) -> Any:
         """As for every primitive; without a rule for a tracked operand, say what is missing."""
-        if not self.makers and not self.jvp_rules:
-            raise TypeError(
-                f"{self.name} has no derivative: give it one with gg.defvjp({self.name}, ...)"
-            )
+        for i in range(count):
+            if tracked >> i & 1:
+                self._check_rule(i)
         return super().plan(tracked, count)
 
+    def _check_rule(self, i: int) -> None:
+        """An argument without a rule is an oversight; None says that its derivative is zero."""
+        if i not in self.makers and i not in self.jvp_rules:
+            raise TypeError(
+                f"{self.name} has no derivative for argument {i}: give it one with "
+                f"gg.defvjp({self.name}, ...) or gg.defjvp, or None if the derivative is zero"
+            )
+
     def _pull(self, g: Any, xs: Any, y: Any, needs: Any, params: Any) -> list[Any]:
-        if not self.makers:
-            return self._transposed(g, xs, y, needs, params)
-        out: list[Any] = []
-        for i, (x, need) in enumerate(zip(xs, needs, strict=True)):
-            if not need:
-                out.append(None)
-                continue
-            if i not in self.makers:
-                raise TypeError(f"{self.name} has no VJP for argument {i}: see gg.defvjp")
-            maker = self.makers[i]
-            c = None if maker is None else maker(y, *xs, **params)(g)
-            if c is not None and shape_dtype(c).shape != shape_dtype(x).shape:
-                raise ValueError(
-                    f"{self.name}: the VJP for argument {i} returned shape {shape_dtype(c).shape} "
-                    f"for an argument of shape {shape_dtype(x).shape}"
-                )
-            out.append(c)
+        """By the VJP of each argument; for those with a JVP alone, its transpose."""
+        at = [i for i, n in enumerate(needs) if n and i not in self.makers]
+        out: list[Any] = [None] * len(xs)
+        if at:
+
+            def push(*ts: Any) -> Any:
+                return self._push(spread(at, ts, len(xs)), xs, y, params)
+
+            out = spread(at, transpose(push, [xs[i] for i in at], g), len(xs))
+        for i, need in enumerate(needs):
+            maker = self.makers.get(i)
+            if need and maker is not None:
+                out[i] = maker(y, *xs, **params)(g)
+                self._check_shape(out[i], xs[i], f"the VJP for argument {i}", "an argument")
         return out
 
-    def _transposed(self, g: Any, xs: Any, y: Any, needs: Any, params: Any) -> list[Any]:
-        """The VJP of an operation that has only a JVP: the transpose of that JVP."""
-        at = [i for i, n in enumerate(needs) if n]
-
-        def push(*ts: Any) -> Any:
-            every: list[Any] = [None] * len(xs)
-            for i, t in zip(at, ts, strict=True):
-                every[i] = t
-            return self._push(every, xs, y, params)
-
-        zeros = [zeros_near([xs[i]], xs[i].shape, xs[i].dtype) for i in at]
-        pulled = iter(vjp(push, *zeros)[1](g))
-        return [next(pulled) if n else None for n in needs]
-
     def _push(self, ts: Sequence[Any], xs: Any, y: Any, params: Any) -> Any:
-        if not self.jvp_rules:
-            return self._transposed_vjp(ts, xs, y, params)
-        total = None
-        for i, t in enumerate(ts):
+        """By the JVP of each argument; for those with a VJP alone, its transpose."""
+        moving = [i for i, t in enumerate(ts) if t is not None]
+        for i in moving:
+            self._check_rule(i)
+        at = [i for i in moving if i not in self.jvp_rules and self.makers[i] is not None]
+        terms = []
+        if at:
+
+            def pull(g: Any) -> Any:
+                return tuple(self._pull(g, xs, y, [i in at for i in range(len(xs))], params))
+
+            terms.append(transpose(pull, [y], tuple(spread(at, [ts[i] for i in at], len(xs))))[0])
+        for i in moving:
             rule = self.jvp_rules.get(i)
-            if t is None or rule is None:
-                continue
             if rule == "same":
-                d = self(*xs[:i], t, *xs[i + 1 :], **params)
-            else:
-                d = rule(t, y, *xs, **params)  # type: ignore[operator]
-            total = d if total is None else total + d
-        return total
+                terms.append(self(*xs[:i], ts[i], *xs[i + 1 :], **params))
+            elif callable(rule):
+                terms.append(rule(ts[i], y, *xs, **params))
+                self._check_shape(terms[-1], y, f"the JVP for argument {i}", "an output")
+        return functools.reduce(operator.add, terms) if terms else None
 
-    def _transposed_vjp(self, ts: Sequence[Any], xs: Any, y: Any, params: Any) -> Any:
-        """The JVP of an operation that has only a VJP: the transpose of that VJP."""
-        at = [i for i, t in enumerate(ts) if t is not None and self.makers.get(i) is not None]
-        if not at:
-            return None
-
-        def pull(g: Any) -> Any:
-            return tuple([self.makers[i](y, *xs, **params)(g) for i in at])  # type: ignore[misc]
-
-        like = shape_dtype(y)
-        _, transpose = vjp(pull, zeros_near([y], like.shape, like.dtype))
-        return transpose(tuple([ts[i] for i in at]))[0]
+    def _check_shape(self, given: Any, like: Any, what: str, of: str) -> None:
+        if given is not None and shape_dtype(given).shape != shape_dtype(like).shape:
+            raise ValueError(
+                f"{self.name}: {what} returned shape {shape_dtype(given).shape} for {of} of shape "
+                f"{shape_dtype(like).shape}"
+            )
 
     def source(self, name: str, count: int, tracked: tuple[int, ...]) -> Any:
         """As for every primitive; ``params`` stands for all keyword arguments."""

@@ -11,7 +11,6 @@ from gpugrad.core.box import Box, box, strip
 from gpugrad.core.forward import Forward
 from gpugrad.core.trace import deeper
 from gpugrad.ops.cast import cast
-from gpugrad.ops.creation import zeros_near
 from gpugrad.transforms.kinds import (
     any_array,
     as_input,
@@ -24,8 +23,9 @@ from gpugrad.transforms.kinds import (
     one_output,
     select,
     unflatten,
+    zero,
 )
-from gpugrad.transforms.reverse import vjp
+from gpugrad.transforms.reverse import pair, vjp
 
 
 def jvp(
@@ -63,20 +63,19 @@ def jvp(
     ts, other = flatten(tuple(tangents))
     if tree != other:
         raise ValueError(f"jvp: tangents of structure {other} for primals of {tree}")
-    check_differentiable(xs, "jvp", 0, False)
+    for n, x in enumerate(primals):
+        check_differentiable(flatten(x)[0], "jvp", n, False)
     with deeper() as level:
         trace = Forward(level)
         boxes = [enter(x, trace, _tangent(x, t)) for x, t in zip(xs, ts, strict=True)]
         out = f(*unflatten(tree, boxes))
-    out, aux = out if has_aux else (out, None)
+    out, aux = pair(out, "jvp") if has_aux else (out, None)
     as_array = any_array(xs) or any_array(ts)
     ys, out_tree = flatten(out)
     values = [leave(below(one_output(y, "jvp"), trace), as_array) for y in ys]
-    pushed = [
-        leave(y._payload if isinstance(y, Box) and y._trace is trace else _no_tangent(y), as_array)
-        for y in ys
-    ]
-    both = unflatten(out_tree, values), unflatten(out_tree, settle(pushed))
+    pushed = [y._payload if isinstance(y, Box) and y._trace is trace else zero(y) for y in ys]
+    settled = settle(pushed, [strip(t) for t in ts])
+    both = unflatten(out_tree, values), unflatten(out_tree, [leave(t, as_array) for t in settled])
     if not has_aux:
         return both
     parts, aux_tree = flatten(aux)
@@ -88,11 +87,6 @@ def _tangent(x: Any, t: Any) -> Any:
     if want.shape != got.shape:
         raise ValueError(f"jvp: a tangent of shape {got.shape} for a primal of shape {want.shape}")
     return strip(t) if want.weak else cast(strip(t), want.dtype)
-
-
-def _no_tangent(y: Any) -> Any:
-    like = shape_dtype(y)
-    return zeros_near([y], like.shape, like.dtype)
 
 
 def make_jvp(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
@@ -144,7 +138,7 @@ def linearize(f: Callable[..., Any], *primals: Any) -> Any:
     """
     out, pull = vjp(f, *primals)
     ys, tree = flatten(out)
-    zeros = unflatten(tree, [as_input(_no_tangent(y), y) for y in ys])
+    zeros = unflatten(tree, [as_input(zero(y), y) for y in ys])
     _, transpose = vjp(pull, zeros)
     xs, in_tree = flatten(primals)
 

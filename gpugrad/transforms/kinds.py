@@ -50,6 +50,8 @@ def any_array(leaves: Iterable[Any]) -> bool:
 def check_differentiable(leaves: Sequence[Any], what: str, argnum: int, allow_int: bool) -> None:
     """Refuse to differentiate with respect to integers, booleans and things that are no arrays."""
     for leaf in leaves:
+        if type(leaf) is np.ndarray and leaf.dtype.kind in "fc":
+            continue
         if not (hasattr(leaf, "shape") or isinstance(leaf, int | float | complex)):
             raise TypeError(
                 f"{what}: argument {argnum} holds a {type(leaf).__name__}; a gradient is with "
@@ -77,13 +79,37 @@ def as_input(g: Any, x: Any) -> Any:
     return raw
 
 
-def gradients(found: Sequence[Any | None], inputs: Sequence[Any]) -> list[Any]:
-    """Cotangents of the inputs, zeros where none arrived, each in its input's kind."""
-    full = [
-        zeros_near([x], shape_dtype(x).shape, shape_dtype(x).dtype) if g is None else g
-        for g, x in zip(found, inputs, strict=True)
+def zero(x: Any) -> Any:
+    """A raw zero of the shape, dtype and device of ``x``."""
+    like = shape_dtype(x)
+    return zeros_near([x], like.shape, like.dtype)
+
+
+def with_zeros(ts: Iterable[Any | None], xs: Iterable[Any]) -> list[Any]:
+    """``ts`` with zeros in place of None, each like its partner in ``xs``."""
+    return [zero(x) if t is None else t for t, x in zip(ts, xs, strict=True)]
+
+
+def gradients(
+    found: Sequence[Any | None], inputs: Sequence[Any], seeds: Sequence[Any]
+) -> list[Any]:
+    """Cotangents of the inputs, zeros where none arrived, each in its input's kind.
+
+    None shares memory with another or with ``seeds``, the cotangents of the outputs.
+    """
+    settled = settle(with_zeros(found, inputs), seeds)
+    return [
+        g if type(g) is np.ndarray is type(x) else as_input(g, x)
+        for g, x in zip(settled, inputs, strict=True)
     ]
-    return [as_input(g, x) for g, x in zip(settle(full), inputs, strict=True)]
+
+
+def spread(at: Sequence[int], values: Sequence[Any], count: int) -> list[Any]:
+    """``count`` entries with ``values`` at the positions ``at`` and None elsewhere."""
+    out: list[Any] = [None] * count
+    for i, v in zip(at, values, strict=True):
+        out[i] = v
+    return out
 
 
 def named(f: Callable[..., Any], wrapper: Callable[..., Any], what: str) -> Callable[..., Any]:

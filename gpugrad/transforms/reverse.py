@@ -23,6 +23,7 @@ from gpugrad.transforms.kinds import (
     one_output,
     select,
     unflatten,
+    zero,
 )
 
 
@@ -68,7 +69,9 @@ class _Pass:
             (y._payload, g) for y, g in roots if isinstance(y, Box) and y._trace is self.tape
         ]
         reached = backward(tracked, retain_graph=retain_graph)
-        flat = gradients([reached.get(node) for node in self.nodes], self.inputs)
+        flat = gradients(
+            [reached.get(node) for node in self.nodes], self.inputs, [g for _, g in roots]
+        )
         out = []
         for tree, count in self.trees:
             out.append(unflatten(tree, flat[:count]))
@@ -109,7 +112,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (array([3., 4.]), array([1., 2.]))
     """
     run = _Pass(f, primals, {}, tuple(range(len(primals))), "vjp")
-    out, aux = _pair(run.out, "vjp") if has_aux else (run.out, None)
+    out, aux = pair(run.out, "vjp") if has_aux else (run.out, None)
     leaves, tree = flatten(out)
     for y in leaves:
         one_output(y, "vjp")
@@ -135,7 +138,15 @@ def seed(y: Any, g: Any, what: str) -> Any:
     return cast(strip(g), want.dtype)
 
 
-def _pair(out: Any, what: str) -> tuple[Any, Any]:
+def transpose(linear: Callable[..., Any], likes: Sequence[Any], given: Any) -> tuple[Any, ...]:
+    """Apply the transpose of ``linear``, a function of arrays like ``likes``, to ``given``."""
+    _, pull = vjp(linear, *[zero(x) for x in likes])
+    pulled: tuple[Any, ...] = pull(given)
+    return pulled
+
+
+def pair(out: Any, what: str) -> tuple[Any, Any]:
+    """The value and the rest of what a function with ``has_aux`` returned."""
     if not (isinstance(out, tuple | list) and len(out) == 2):
         raise TypeError(f"{what}: with has_aux=True the function must return (value, aux)")
     return out[0], out[1]
@@ -182,7 +193,7 @@ def value_and_grad(
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         run = _Pass(f, args, kwargs, select(argnums, len(args), what), what)
-        loss, aux = _pair(run.out, what) if has_aux else (run.out, None)
+        loss, aux = pair(run.out, what) if has_aux else (run.out, None)
         like = shape_dtype(one_output(loss, what))
         if like.size != 1:
             raise TypeError(
@@ -197,7 +208,7 @@ def value_and_grad(
         on_tape = isinstance(loss, Box) and loss._trace is run.tape
         grads = run.pull([(loss, one_like(loss._value))] if on_tape else [], retain_graph=False)
         g = grads[0] if isinstance(argnums, int) else tuple(grads)
-        value = run.result(loss)
+        value = leave(below(loss, run.tape), run.as_array)
         return ((value, run.result(aux)), g) if has_aux else (value, g)
 
     return named(f, wrapped, "value_and_grad")
