@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.core.abstract import ShapeDtype
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.primitive import Primitive, Rule, parameter_names, residual_names
 from gpugrad.ops.batching import pointwise
 from gpugrad.ops.broadcast import broadcast_to_p, unbroadcast
@@ -87,7 +87,7 @@ def _widened(rule: Rule | None) -> Rule | None:
     def jvp(t: Any, *residuals: Any) -> Any:
         out = rule(t, *residuals[:-1])
         like = residuals[-1]
-        if out.shape != like.shape:
+        if shape_dtype(out).shape != like.shape:
             out = broadcast_to_p(out, shape=like.shape)
         return cast(out, like.dtype)
 

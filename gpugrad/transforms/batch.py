@@ -7,6 +7,7 @@ from typing import Any
 
 import optree
 
+from gpugrad.array import settle
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box, strip
@@ -115,8 +116,10 @@ def _finish(y: Any, trace: Batch, place: int | None) -> Any:
         if mine:
             raise ValueError("vmap: out_axes=None for an output that depends on a mapped argument")
         return y
-    value = lead(y._value if mine else strip(one_output(y, "vmap")), trace.size, mine)
-    return moveaxis(value, 0, place)
+    if mine:
+        return moveaxis(y._value, 0, place)
+    same = lead(strip(one_output(y, "vmap")), trace.size, mine)
+    return moveaxis(settle([same])[0], 0, place)  # settled: the broadcast shares its rows
 
 
 def per_sample_grad(

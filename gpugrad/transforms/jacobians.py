@@ -11,7 +11,7 @@ from gpugrad.ops.creation import device_near
 from gpugrad.ops.shape import reshape
 from gpugrad.transforms.batch import vmap
 from gpugrad.transforms.forward import jvp
-from gpugrad.transforms.kinds import flatten, named, select, unflatten
+from gpugrad.transforms.kinds import any_array, flatten, leave, named, select, unflatten
 from gpugrad.transforms.reverse import grad, vjp
 
 
@@ -30,13 +30,14 @@ def _basis(leaves: Sequence[Any]) -> list[Any]:
     return out
 
 
-def _cut(rows: Any, likes: Sequence[Any], axis: int) -> list[Any]:
+def _cut(rows: Any, likes: Sequence[Any], axis: int, as_array: bool) -> list[Any]:
     """Along the axis of the joint space, each leaf's part in that leaf's shape."""
     out, start = [], 0
     for like in likes:
         at = (slice(None),) * axis + (slice(start, start + like.size),)
         part = rows[at]
-        out.append(reshape(part, (*part.shape[:axis], *like.shape, *part.shape[axis + 1 :])))
+        part = reshape(part, (*part.shape[:axis], *like.shape, *part.shape[axis + 1 :]))
+        out.append(leave(part, as_array))
         start += like.size
     return out
 
@@ -78,10 +79,11 @@ def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
         ys, tree = flatten(out)
         likes = [shape_dtype(y) for y in ys]
         rows = vmap(pull)(unflatten(tree, _basis(ys)))
+        as_array = any_array(flatten([args[n] for n in which])[0])
         cut = []
         for row in rows:
             leaves, in_tree = flatten(row)
-            parts = [_cut(r, likes, 0) for r in leaves]
+            parts = [_cut(r, likes, 0, as_array) for r in leaves]
             cut.append([unflatten(in_tree, list(p)) for p in zip(*parts, strict=True)])
         if isinstance(argnums, int):
             return unflatten(tree, cut[0])
@@ -123,7 +125,7 @@ def jacfwd(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
         leaves, tree = flatten(columns)
         out = []
         for y in leaves:
-            parts = unflatten(in_tree, _cut(y, likes, y.ndim - 1))
+            parts = unflatten(in_tree, _cut(y, likes, y.ndim - 1, any_array(xs)))
             out.append(parts[0] if isinstance(argnums, int) else parts)
         return unflatten(tree, out)
 
