@@ -70,6 +70,16 @@ def shape_dtype(value: Any) -> ShapeDtype:
     return ShapeDtype(value.shape, value.dtype)
 
 
+def fit(value: Any, y: Any) -> ShapeDtype | None:
+    """What a cotangent of ``y`` must be brought to for ``value``; None: it fits as it is."""
+    try:
+        if value.shape == y.shape and value.dtype == y.dtype:
+            return None
+    except AttributeError:
+        pass
+    return shape_dtype(value)
+
+
 class ShapeTrace(Trace):
     """Computes shapes and dtypes only: the boxes' values are ``ShapeDtype``s."""
 

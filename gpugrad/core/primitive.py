@@ -7,6 +7,7 @@ tangent); each further parameter name says which residual it wants:
 ``y``      the output (``y_like``: only its shape and dtype)
 operand    that input's value, by the primitive's own name for it
 ``x_like`` shape and dtype of operand ``x``, without its values
+``x_fit``  the same, or None where the output has that shape and dtype
 ``needs``  which operands want a cotangent (rules for all operands at once)
 derived    a residual computed from these, such as a mask (``derived=``)
 parameter  a static parameter of the call, such as ``axis``
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core import debug
-from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.abstract import fit, shape_dtype
 from gpugrad.core.box import Box, any_box, constant
 from gpugrad.core.errors import explain
 from gpugrad.core.trace import leaked, state
@@ -168,7 +169,7 @@ class Primitive:
         self._impl = impl
         self._host = self._bind(np)
         self._cuda: Callable[..., Any] | None = None
-        self._plans: dict[tuple[int, int], Plan | None] = {}
+        self._plans: dict[int, Plan | None] = {}
         registry[name] = self
 
     def __repr__(self) -> str:
@@ -198,7 +199,7 @@ class Primitive:
             if type(v) not in HOST_TYPES:
                 return self._evaluate_elsewhere(values, params)
         try:
-            y = self._host(*values, **params)
+            y = self._host(*values, **params) if params else self._host(*values)
         except Exception as error:
             raise explain(self, values, error) from error
         if debug.nans:
@@ -249,7 +250,7 @@ class Primitive:
 
     def plan(self, tracked: int, count: int) -> Plan | None:
         """What to do for the operands in the bit mask ``tracked``; None: there is no gradient."""
-        key = (tracked, count)
+        key = tracked | 1 << count  # the highest bit tells the count
         if key not in self._plans:
             at = tuple(i for i in range(count) if tracked >> i & 1)
             none = self.joint_vjp is None and all(self.vjp_of(i) is None for i in at)
@@ -284,6 +285,8 @@ class Primitive:
                 return i
             if name == operand + "_like":
                 return lambda values, params: shape_dtype(values[i])
+            if name == operand + "_fit":
+                return lambda values, params: fit(values[i], values[count])
         return lambda values, params: params[name]
 
 

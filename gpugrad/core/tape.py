@@ -69,7 +69,7 @@ class Tape(Trace):
             return self._without_recording(primitive, args, params)
         values = []
         parents = []
-        constants = []
+        constants = None
         tracked = 0
         bit = 1
         for a in args:
@@ -81,6 +81,8 @@ class Tape(Trace):
                     parents.append(a._payload)
                     tracked |= bit
                 elif trace is None:
+                    if constants is None:
+                        constants = []
                     constants.append((len(values), a))
                     values.append(a._value)
                     parents.append(None)
@@ -93,8 +95,7 @@ class Tape(Trace):
                 parents.append(None)
             bit += bit
         y = primitive.record(values, params)
-        key = (tracked, len(values))
-        plan = primitive._plans.get(key) or primitive.plan(*key)
+        plan = primitive._plans.get(tracked | bit) or primitive.plan(tracked, len(values))
         if plan is None:
             return tuple([constant(o) for o in y]) if primitive.multiple else constant(y)
         node = new(Node)
@@ -102,11 +103,12 @@ class Tape(Trace):
         node.plan = plan
         node.parents = tuple(parents)
         values.append(y)
-        saved = tuple([values[i] for i in plan.keep])
+        keep = plan.keep
+        saved = (values[keep[0]],) if len(keep) == 1 else tuple([values[i] for i in keep])
         if plan.extra:
             saved += tuple([f(values, params) for f in plan.extra])
-        if constants:
-            node.held = [_hold(a) for i, a in constants if i in plan.keep]
+        if constants is not None:
+            node.held = [_hold(a) for i, a in constants if i in keep]
         region = state.region
         node.saved = saved if region is None else region.set_aside(self, saved)
         if debug.nans:
@@ -237,27 +239,19 @@ def backward(
     owned: set[int] = set()  # cotangents whose buffer was allocated here: added to in place
     heap: list[int] = []
     leaves: dict[Leaf, Any] = {}
-
-    def receive(node: Node, g: Any) -> None:
-        key = node.id
-        if key not in cotangents:
-            nodes[key] = node
-            cotangents[key] = g
-            heappush(heap, key)
-            return
-        held = cotangents[key]
-        if type(g) is tuple:
-            cotangents[key] = _merge(held, g)
-        elif key in owned and not isinstance(held, Box) and not isinstance(g, Box):
-            held += g
-            cotangents[key] = held
-        else:
-            cotangents[key] = held + g
-            owned.add(key)
-
-    for node, g in roots:
-        receive(node, g)
-    while heap:
+    arrived = list(roots)
+    while True:
+        for node, g in arrived:
+            key = node.id
+            if key in cotangents:
+                cotangents[key] = _add(cotangents[key], g, key in owned)
+                owned.add(key)
+            else:
+                nodes[key] = node
+                cotangents[key] = g
+                heappush(heap, key)
+        if not heap:
+            break
         key = heappop(heap)
         node = nodes.pop(key)
         g = cotangents.pop(key)
@@ -265,7 +259,8 @@ def backward(
         if watch is not None:
             watch(node, g)
         if plan is None:
-            leaves[node] = g
+            leaves[node] = g  # type: ignore[index]
+            arrived = []
             continue
         saved = node.saved
         if type(saved) is not tuple:
@@ -278,15 +273,21 @@ def backward(
             node.held = None
         if debug.nans:
             _check_cotangents(node, g, pulled)
-        for i, c in pulled:
-            parent = parents[i]
-            if parent is not None and c is not None:
-                receive(parent, c)
+        arrived = [
+            (parent, c) for i, c in pulled if c is not None and (parent := parents[i]) is not None
+        ]
     return leaves
 
 
-def _merge(held: tuple[Any, ...], g: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple([b if a is None else a if b is None else a + b for a, b in zip(held, g)])
+def _add(held: Any, g: Any, owned: bool) -> Any:
+    """The sum of two cotangents of one output, in the first one's buffer where that is ours."""
+    if type(g) is tuple:  # several outputs, None for those that no cotangent has reached
+        pairs = zip(held, g)
+        return tuple([b if a is None else a if b is None else a + b for a, b in pairs])
+    if owned and not isinstance(held, Box) and not isinstance(g, Box):
+        held += g
+        return held
+    return held + g
 
 
 def _restore(saved: Any) -> Any:

@@ -64,18 +64,20 @@ def _summed(rule: Rule | None, operand: str) -> Rule | None:
     count = len(residual_names(rule))
     if count == 0:
 
-        def vjp(g: Any, like: Any) -> Any:
-            return unbroadcast(rule(g), like)
+        def vjp(g: Any, fit: Any) -> Any:
+            return rule(g) if fit is None else unbroadcast(rule(g), fit)
     elif count == 1:
 
-        def vjp(g: Any, a: Any, like: Any) -> Any:  # type: ignore[misc]
-            return unbroadcast(rule(g, a), like)
+        def vjp(g: Any, a: Any, fit: Any) -> Any:  # type: ignore[misc]
+            return rule(g, a) if fit is None else unbroadcast(rule(g, a), fit)
     else:
 
         def vjp(g: Any, *residuals: Any) -> Any:  # type: ignore[misc]
-            return unbroadcast(rule(g, *residuals[:-1]), residuals[-1])
+            fit = residuals[-1]
+            out = rule(g, *residuals[:-1])
+            return out if fit is None else unbroadcast(out, fit)
 
-    vjp.names = (*parameter_names(rule), operand + "_like")  # type: ignore[attr-defined]
+    vjp.names = (*parameter_names(rule), operand + "_fit")  # type: ignore[attr-defined]
     return vjp
 
 
@@ -109,7 +111,7 @@ _BITS = {np.dtype(f"f{n}"): np.dtype(f"i{n}") for n in (2, 4, 8)}
 
 
 def _gate(xp: Any, g: Any, mask: Any) -> Any:
-    """``where(mask, g, 0)``; on the host by masking the bits, many times as fast as ``np.where``."""
+    """``where(mask, g, 0)``; on the host by masking bits, many times as fast as ``np.where``."""
     bits = _BITS.get(getattr(g, "dtype", None)) if xp is np else None
     if bits is None or mask.dtype != bool:
         return xp.where(mask, g, 0)

@@ -70,7 +70,7 @@ slope_p = Primitive(
     jvp=(LINEAR, _through_logits, None, None),
     batch=_rows_batch,
 )
-"""``g (softmax(logits) - onehot(labels))``. ``y`` only spares work: it is a function of the rest."""
+"""``g (softmax(logits) - onehot(labels))``; ``y`` only spares work, it follows from the rest."""
 
 cross_entropy_p = Primitive(
     "cross_entropy",
