@@ -5,6 +5,9 @@
 array([1., 1.])
 """
 
+from importlib import import_module
+from types import ModuleType
+
 from gpugrad import numpy
 from gpugrad.array import Array
 from gpugrad.core.abstract import ShapeDtype
@@ -97,7 +100,15 @@ __all__ = [
     "stop_gradient",
     "synchronize",
     "value_and_grad",
+    "viz",
     "vjp",
     "vmap",
     "why_no_cuda",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import ``gg.viz`` when it is first used: it brings matplotlib."""
+    if name == "viz":
+        return import_module("gpugrad.viz")
+    raise AttributeError(f"module 'gpugrad' has no attribute {name!r}")
