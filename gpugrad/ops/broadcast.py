@@ -25,7 +25,7 @@ def reduced(shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> tu
 
 def standing(g: Any, like: ShapeDtype, axis: tuple[int, ...], keepdims: bool) -> Any:
     """A reduction's result with length 1 where it reduced, so that it broadcasts with its input."""
-    if keepdims or not axis:
+    if keepdims or not axis or not g.shape:  # a number broadcasts as it is
         return g
     return reshape_p(g, shape=reduced(like.shape, axis, True))
 

@@ -39,9 +39,16 @@ def _along(name: str) -> Any:
     return lambda xp, x, *, axis, keepdims: getattr(xp, name)(x, axis=axis, keepdims=keepdims)
 
 
+def _mean(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if xp is np and type(x) is np.ndarray and x.dtype.char in "fdFD":
+        # What np.mean comes down to, at a third of its price for small arrays.
+        return np.add.reduce(x, axis=axis, keepdims=keepdims) / _count(x.shape, axis)
+    return xp.mean(x, axis=axis, keepdims=keepdims)
+
+
 mean_p = Primitive(
     "mean",
-    _along("mean"),
+    _mean,
     shape=_as_float,
     vjp=lambda g, x_like, axis, keepdims: spread(
         g / _count(x_like.shape, axis), x_like, axis, keepdims

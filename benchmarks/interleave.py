@@ -1,0 +1,42 @@
+"""Time several callables side by side: in turn, in one process, so that noise hits all alike."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+
+
+def interleave(
+    contenders: dict[str, Callable[[], object]], *, rounds: int = 30, inner: int = 1
+) -> dict[str, float]:
+    """Median seconds of one call of each contender.
+
+    Each round calls every contender ``inner`` times, one contender after the other; the median is
+    over rounds. The first round warms up and is not counted.
+    """
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(rounds + 1):
+            for name, call in contenders.items():
+                start = time.perf_counter()
+                for _ in range(inner):
+                    call()
+                spent = (time.perf_counter() - start) / inner
+                if number:
+                    times[name].append(spent)
+    finally:
+        gc.enable()
+    return {name: statistics.median(spent) for name, spent in times.items()}
+
+
+def report(title: str, medians: dict[str, float], ours: str = "gpugrad") -> dict[str, float]:
+    """Print the medians and how many times as long as ours each takes; return those ratios."""
+    print(title)
+    ratios = {name: spent / medians[ours] for name, spent in medians.items()}
+    for name, spent in medians.items():
+        print(f"  {name:<20}{spent * 1e6:12.2f} us{ratios[name]:10.2f} x {ours}'s")
+    return ratios

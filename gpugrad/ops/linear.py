@@ -1,0 +1,59 @@
+"""The affine map of a fully connected layer as one operation: ``x @ weight.T + bias``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpugrad.core.abstract import ShapeDtype
+from gpugrad.core.primitive import Primitive
+from gpugrad.ops.batching import lead
+from gpugrad.ops.broadcast import broadcast_to, sum_p
+from gpugrad.ops.shape import expand_dims
+
+
+def _forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
+    y = xp.matmul(x, weight.T)
+    y += bias
+    return y
+
+
+def _vjp(g: Any, x: Any, weight: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    return (
+        g @ weight if needs[0] else None,
+        g.T @ x if needs[1] else None,
+        sum_p(g, axis=(0,), keepdims=False) if needs[2] else None,
+    )
+
+
+def _jvp(ts: Sequence[Any], x: Any, weight: Any, y_like: ShapeDtype) -> Any:
+    tx, tw, tb = ts
+    terms = [
+        None if tx is None else tx @ weight.T,
+        None if tw is None else x @ tw.T,
+        None if tb is None else broadcast_to(tb, y_like.shape),
+    ]
+    first, *rest = [t for t in terms if t is not None]
+    for t in rest:
+        first = first + t
+    return first
+
+
+def _batch(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    x, weight, bias = values
+    y = x @ weight.mT if batched[1] else lead(x, size, batched[0]) @ weight.T
+    return y + (expand_dims(bias, 1) if batched[2] else bias)
+
+
+linear_p = Primitive(
+    "linear",
+    _forward,
+    "x weight bias",
+    shape=lambda x, weight, bias: ShapeDtype((x.shape[0], weight.shape[0]), x.dtype),
+    joint_vjp=_vjp,
+    joint_jvp=_jvp,
+    batch=_batch,
+)
+"""(N, inputs), (outputs, inputs) and (outputs,) of one float dtype to (N, outputs)."""
