@@ -62,12 +62,14 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             out = f(*optree.tree_unflatten(tree, mapped), **kwargs)
         ys, out_tree = optree.tree_flatten(out, none_is_leaf=True)
         places = _prefix(out_axes, out, "out_axes")
-        as_array = any_array(leaves)
         done = [
-            None if y is None else leave(_finish(y, trace, place), as_array)
+            None if y is None else _finish(y, trace, place)
             for y, place in zip(ys, places, strict=True)
         ]
-        return optree.tree_unflatten(out_tree, done)
+        # Settled: outputs may share memory with each other, with inputs, or among their rows.
+        settled = settle(done, [strip(v) for v in leaves])
+        as_array = any_array(leaves)
+        return optree.tree_unflatten(out_tree, [leave(y, as_array) for y in settled])
 
     return named(f, wrapped, "vmap")
 
@@ -116,10 +118,8 @@ def _finish(y: Any, trace: Batch, place: int | None) -> Any:
         if mine:
             raise ValueError("vmap: out_axes=None for an output that depends on a mapped argument")
         return y
-    if mine:
-        return moveaxis(y._value, 0, place)
-    same = lead(strip(one_output(y, "vmap")), trace.size, mine)
-    return moveaxis(settle([same])[0], 0, place)  # settled: the broadcast shares its rows
+    value = lead(y._value if mine else strip(one_output(y, "vmap")), trace.size, mine)
+    return moveaxis(value, 0, place)
 
 
 def per_sample_grad(

@@ -10,7 +10,6 @@ from gpugrad.core.abstract import ShapeDtype, ShapeTrace, shape_dtype
 from gpugrad.core.box import Box, box, strip
 from gpugrad.core.forward import Forward
 from gpugrad.core.trace import deeper
-from gpugrad.ops.cast import cast
 from gpugrad.transforms.kinds import (
     any_array,
     as_input,
@@ -19,6 +18,7 @@ from gpugrad.transforms.kinds import (
     enter,
     flatten,
     leave,
+    like,
     named,
     one_output,
     select,
@@ -86,7 +86,7 @@ def _tangent(x: Any, t: Any) -> Any:
     want, got = shape_dtype(x), shape_dtype(t)
     if want.shape != got.shape:
         raise ValueError(f"jvp: a tangent of shape {got.shape} for a primal of shape {want.shape}")
-    return strip(t) if want.weak else cast(strip(t), want.dtype)
+    return strip(t) if want.weak else like(t, x)
 
 
 def make_jvp(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import optree
 
-from gpugrad.array import settle
+from gpugrad.array import one_like, settle
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box, box, constant, strip
 from gpugrad.core.trace import Trace
-from gpugrad.ops.cast import is_inexact
+from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.creation import zeros_near
 
 
@@ -79,10 +79,18 @@ def as_input(g: Any, x: Any) -> Any:
     return raw
 
 
+def like(value: Any, x: Any) -> Any:
+    """``value``, raw, in the dtype of ``x``; a number also on its device."""
+    value = strip(value)
+    if shape_dtype(value).weak:
+        value = one_like(strip(x)) * value
+    return cast(value, shape_dtype(x).dtype)
+
+
 def zero(x: Any) -> Any:
     """A raw zero of the shape, dtype and device of ``x``."""
-    like = shape_dtype(x)
-    return zeros_near([x], like.shape, like.dtype)
+    shape, dtype, _ = shape_dtype(x)
+    return zeros_near([x], shape, dtype)
 
 
 def with_zeros(ts: Iterable[Any | None], xs: Iterable[Any]) -> list[Any]:

@@ -7,10 +7,9 @@ from typing import Any
 
 from gpugrad.array import one_like
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.core.box import Box, strip
+from gpugrad.core.box import Box
 from gpugrad.core.tape import Leaf, Tape, backward
 from gpugrad.core.trace import state
-from gpugrad.ops.cast import cast
 from gpugrad.transforms.kinds import (
     any_array,
     below,
@@ -19,6 +18,7 @@ from gpugrad.transforms.kinds import (
     flatten,
     gradients,
     leave,
+    like,
     named,
     one_output,
     select,
@@ -135,7 +135,7 @@ def seed(y: Any, g: Any, what: str) -> Any:
         raise ValueError(
             f"{what}: a cotangent of shape {got.shape} for an output of shape {want.shape}"
         )
-    return cast(strip(g), want.dtype)
+    return like(g, y)
 
 
 def transpose(linear: Callable[..., Any], likes: Sequence[Any], given: Any) -> tuple[Any, ...]:
@@ -194,15 +194,15 @@ def value_and_grad(
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         run = _Pass(f, args, kwargs, select(argnums, len(args), what), what)
         loss, aux = pair(run.out, what) if has_aux else (run.out, None)
-        like = shape_dtype(one_output(loss, what))
-        if like.size != 1:
+        shape, dtype, _ = got = shape_dtype(one_output(loss, what))
+        if got.size != 1:
             raise TypeError(
-                f"{what}: the function must return one number, it returned shape {like.shape}. "
+                f"{what}: the function must return one number, it returned shape {shape}. "
                 "Reduce it with np.mean or np.sum, or use vjp, jacobian or elementwise_grad."
             )
-        if not holomorphic and like.dtype.kind == "c":
+        if not holomorphic and dtype.kind == "c":
             raise TypeError(
-                f"{what}: the function must return a real number, it returned {like.dtype}. Take "
+                f"{what}: the function must return a real number, it returned {dtype}. Take "
                 "its real part or absolute value; for a holomorphic function use holomorphic_grad."
             )
         on_tape = isinstance(loss, Box) and loss._trace is run.tape
