@@ -19,7 +19,7 @@ from scipy.optimize import isotonic_regression
 BOX_GAP = 22.0  # between boxes of one layer
 LANE = 16.0  # height of a lane through a layer
 PORT = 20.0  # between the ends of edges at one box
-COLUMN_GAP = 58.0
+COLUMN_GAP = 48.0
 STUB = 12.0  # edges leave and enter boxes level
 
 Point = tuple[float, float]
@@ -174,12 +174,13 @@ def _heights(
 ) -> list[float]:
     """The middle of each box and lane: near its neighbours', apart by what they need."""
     fed = {link.head for link in links}
-    pulls: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    before: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    after: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for tail, head, _ in links:
         # What is computed runs straight on; inputs stand where there is room beside it.
         pull = 1.0 if min(tail, head) < boxes else 8.0
-        pulls[head].append((tail, pull if tail in fed else 0.02))
-        pulls[tail].append((head, pull))
+        before[head].append((tail, pull if tail in fed else 0.01))
+        after[tail].append((head, pull))
     y = [0.0] * len(heights)
     offsets = []
     for column in layers:
@@ -190,12 +191,16 @@ def _heights(
         offsets.append(np.array(at))
         for v, place_of in zip(column, at):
             y[v] = place_of - at[-1] / 2
-    weights = [np.array([4.0 if v in fed else 1.0 for v in column]) for column in layers]
-    for sweep in range(24):
-        for n in range(len(layers)) if sweep % 2 == 0 else reversed(range(len(layers))):
+    weights = [np.array([1.0 if v in fed else 0.01 for v in column]) for column in layers]
+    for sweep in range(20):
+        rightward = sweep % 2 == 0
+        for n in range(len(layers)) if rightward else reversed(range(len(layers))):
             wish = []
             for v in layers[n]:
-                near = pulls[v]
+                # Sides take turns, which carries a place along the whole graph; at last both count.
+                near = (before[v] or after[v]) if rightward else (after[v] or before[v])
+                if sweep >= 16:
+                    near = before[v] + after[v]
                 total = sum(w for _, w in near)
                 wish.append(sum(y[u] * w for u, w in near) / total if near else y[v])
             # Least squares under a fixed order and least distances is isotonic regression.

@@ -125,7 +125,8 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
 
 def compose(graph: Graph) -> Picture:
     """Lay the graph out and draw it."""
-    cards = [_Card(node) for node in graph.nodes]
+    usual = graph.output.dtype
+    cards = [_Card(node, usual) for node in graph.nodes]
     sizes = _with_room_for_ports(cards, graph)
     layout = place(sizes, [(e.source, e.target) for e in graph.edges])
     thickness = _thickness(graph)
@@ -160,11 +161,11 @@ def _with_room_for_ports(cards: list[_Card], graph: Graph) -> tuple[tuple[float,
 class _Card:
     """What stands in a node's box, and how large that makes it."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, usual: np.dtype[Any] | None) -> None:
         self.node = node
         small = node.kind == "constant"
         self.title = (_short(node.label, 28), NOTE if small else TITLE, not small)
-        self.notes = [_short(note, 28) for note in (_kind_of(node), *node.details) if note]
+        self.notes = [_short(note, 28) for note in (_kind_of(node, usual), *node.details) if note]
         self.tables = []
         if node.value is not None:
             self.tables.append(("value", INK, _rows(node.value)))
@@ -212,10 +213,12 @@ class _Card:
         return ", ".join(part for part in parts if part)
 
 
-def _kind_of(node: Node) -> str:
+def _kind_of(node: Node, usual: np.dtype[Any] | None = None) -> str:
+    """Shape and dtype, without the dtype if it is the usual one."""
     if node.shape is None:
         return ""
-    return f"{node.dtype} {node.shape if node.shape else 'scalar'}"
+    shape = str(node.shape) if node.shape else "scalar"
+    return shape if node.dtype == usual else f"{node.dtype} {shape}"
 
 
 def _short(text: str, limit: int) -> str:
@@ -312,4 +315,8 @@ def _legend(graph: Graph, x: float, y: float) -> tuple[list[Box | Line | Text], 
         shapes.append(Line(tuple(ends[::-1] if dashed else ends), {}, colour, 1.6, dashed))
         shapes.append(Text(x + 46, y + 1, name, NOTE, colour))
         x += 46 + text_width(name, NOTE) + 24
+    if graph.output.dtype is not None:
+        note = f"{graph.output.dtype} unless noted"
+        shapes.append(Text(x, y + 1, note, NOTE, QUIET))
+        x += text_width(note, NOTE) + 24
     return shapes, x - 24
