@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +21,11 @@ class Box:
     its node there, forward mode its tangent.
     """
 
-    __slots__ = ("_hold", "_payload", "_trace", "_value")
+    __slots__ = ("_payload", "_trace", "_value")
 
     _value: Any
     _trace: Trace | None
     _payload: Any
-    _hold: Any  # a weak reference to the tape's claim on a constant; see ``hold``
 
 
 B = TypeVar("B", bound=Box)
@@ -60,9 +60,33 @@ def strip(value: Any) -> Any:
 
 
 class Hold:
-    """A tape node's claim on a constant's buffer: alive as long as the residual that needs it."""
+    """A tape node's claim on a constant's memory: alive as long as the residual that needs it."""
 
     __slots__ = ("__weakref__",)
+
+
+_holds: WeakValueDictionary[int, Hold] = WeakValueDictionary()
+
+
+def _memory(raw: Any) -> int:
+    """What names the memory of a raw array: all views of one array share it."""
+    while (base := getattr(raw, "base", None)) is not None:
+        raw = base
+    return id(raw)
+
+
+def hold(raw: Any) -> Hold:
+    """Claim the memory of ``raw`` for a residual, for as long as the claim lives."""
+    key = _memory(raw)
+    found = _holds.get(key)
+    if found is None:
+        found = _holds[key] = Hold()
+    return found
+
+
+def is_held(raw: Any) -> bool:
+    """Whether a residual needs the memory of ``raw`` unchanged."""
+    return bool(_holds) and _memory(raw) in _holds
 
 
 def any_box(values: Sequence[Any]) -> bool:

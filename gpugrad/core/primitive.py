@@ -46,10 +46,11 @@ class Plan:
     functions that compute the others; ``variadic`` says where all values of a starred operand are
     residuals (position among the residuals, first operand). ``rules`` holds (operand, rule,
     positions among the residuals or None for all of them in order); where ``joint`` is set, its
-    one entry is the rule for all operands.
+    one entry is the rule for all operands. ``single`` is (operand, rule) where one rule takes all
+    the residuals: the common case, which the backward pass calls directly.
     """
 
-    __slots__ = ("extra", "joint", "keep", "primitive", "rules", "variadic")
+    __slots__ = ("extra", "joint", "keep", "primitive", "rules", "single", "variadic")
 
     def __init__(self, primitive: Primitive, tracked: tuple[int, ...], count: int) -> None:
         self.primitive = primitive
@@ -83,6 +84,8 @@ class Plan:
         self.extra = tuple(extra)
         self.variadic = tuple((len(keep) + at, first) for at, first in variadic)
         self.rules = tuple(rules)
+        alone = self.joint is None and len(rules) == 1 and rules[0][2] is None
+        self.single = rules[0][:2] if alone else None
 
     def pull(self, g: Any, saved: Sequence[Any]) -> list[tuple[int, Any]]:
         """The cotangents of the operands, as (operand, cotangent), from the output's."""

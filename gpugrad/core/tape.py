@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 from gpugrad.core import debug
-from gpugrad.core.box import Box, Hold, box, constant, new
+from gpugrad.core.box import Box, box, constant, hold, new
 from gpugrad.core.errors import NonFiniteError, TapeError
 from gpugrad.core.trace import Trace, check_level, state
 
@@ -72,6 +71,7 @@ class Tape(Trace):
         constants = None
         tracked = 0
         bit = 1
+        kind: type[Box]
         for a in args:
             if isinstance(a, Box):
                 trace = a._trace
@@ -108,7 +108,7 @@ class Tape(Trace):
         if plan.extra:
             saved += tuple([f(values, params) for f in plan.extra])
         if constants is not None:
-            node.held = [_hold(a) for i, a in constants if i in keep]
+            node.held = [hold(a._value) for i, a in constants if i in keep or plan.variadic]
         region = state.region
         node.saved = saved if region is None else region.set_aside(self, saved)
         if debug.nans:
@@ -154,21 +154,12 @@ def _on(trace: Trace, a: Any) -> bool:
     return isinstance(a, Box) and a._trace is trace
 
 
-def _hold(a: Box) -> Hold:
-    """Claim a constant's buffer for a residual, for as long as the claim lives."""
-    weak = getattr(a, "_hold", None)
-    hold = None if weak is None else weak()
-    if hold is None:
-        hold = Hold()
-        a._hold = ref(hold)
-    return hold
-
-
 class _Pick:
     """The plan of a node that stands for one output of an operation with several."""
 
     __slots__ = ("count", "index")
     keep = extra = variadic = ()
+    single = None
 
     def __init__(self, index: int, count: int) -> None:
         self.index = index
@@ -259,13 +250,19 @@ def backward(
         if watch is not None:
             watch(node, g)
         if plan is None:
-            leaves[node] = g  # type: ignore[index]
+            leaves[node] = g
             arrived = []
             continue
         saved = node.saved
         if type(saved) is not tuple:
             saved = _restore(saved)
-        pulled = plan.pull(g, saved if lift is None else lift.lift(node, saved))
+        if lift is not None:
+            saved = lift.lift(node, saved)
+        if plan.single is None:
+            pulled = plan.pull(g, saved)
+        else:
+            i, rule = plan.single
+            pulled = [(i, rule(g, *saved))]
         parents = node.parents
         if not retain_graph:
             node.saved = None

@@ -42,7 +42,7 @@ def _sum_shape(x: ShapeDtype, *, axis: Any, keepdims: bool) -> ShapeDtype:
 
 def _sum(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     if xp is np:  # what np.sum comes down to, at half its price for small arrays
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+        return np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
     return xp.sum(x, axis=axis, keepdims=keepdims)
 
 

@@ -13,7 +13,7 @@ from gpugrad.ops.batching import pointwise
 
 def _astype(xp: Any, x: Any, *, dtype: Any) -> Any:
     if not hasattr(x, "astype"):
-        x = np.asarray(x)
+        x = np.asarray(x)[()]  # a scalar of NumPy, which has no device
     if x.dtype.kind == "c" and dtype.kind != "c":
         x = x.real  # said once, without NumPy's warning: a cast to real drops the imaginary part
     return x.astype(dtype, copy=False)

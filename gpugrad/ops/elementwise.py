@@ -107,7 +107,7 @@ def binary(name: str, da: Rule | None = None, db: Rule | None = None, impl: Any 
     return Elementwise(name, impl or name, "a b", (da, db))
 
 
-_BITS = {np.dtype(f"f{n}"): np.dtype(f"i{n}") for n in (2, 4, 8)}
+_BITS: dict[Any, np.dtype[Any]] = {np.dtype(f"f{n}"): np.dtype(f"i{n}") for n in (2, 4, 8)}
 
 
 def _gate(xp: Any, g: Any, mask: Any) -> Any:

@@ -17,8 +17,8 @@ import numpy as np
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import Box, strip
 from gpugrad.core.primitive import LINEAR, Primitive
-from gpugrad.device import is_cuda
-from gpugrad.ops.creation import counting, raw_of
+from gpugrad.device import is_cuda, namespace, on
+from gpugrad.ops.creation import counting, device_near, raw_of
 from gpugrad.ops.shape import moveaxis, normal_axis, ravel, reshape
 
 
@@ -169,6 +169,10 @@ def getitem(x: Any, key: Any) -> Any:
         elif isinstance(k, int | np.integer) and not isinstance(k, bool):
             spec.append(int(k))
         else:
+            if isinstance(k, list):  # it has no device of its own
+                where = device_near([x])
+                with on(where):
+                    k = namespace(where).asarray(np.asarray(k, None if k else np.intp))
             k = _index_array(k)
             if shape_dtype(k).dtype.kind == "b":
                 found = raw_of(strip(k))

@@ -42,7 +42,8 @@ def _along(name: str) -> Any:
 def _mean(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     if xp is np and type(x) is np.ndarray and x.dtype.char in "fdFD":
         # What np.mean comes down to, at a third of its price for small arrays.
-        return np.add.reduce(x, axis=axis, keepdims=keepdims) / _count(x.shape, axis)
+        total = np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        return total / _count(x.shape, axis)
     return xp.mean(x, axis=axis, keepdims=keepdims)
 
 
