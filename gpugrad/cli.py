@@ -1,0 +1,232 @@
+"""The command ``gpugrad``: train, look at the machine, draw the graph of backpropagation.
+
+What is heavy (rich, matplotlib, scikit-learn, CuPy) is imported by the command that needs it, so
+that ``gpugrad --help`` answers at once. A wrong value is answered in one line.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gpugrad.device import Device, DeviceError, best_device
+from gpugrad.device import device as find_device
+
+app = typer.Typer(
+    add_completion=False,
+    help="Gradients of NumPy and CuPy code, on the CPU and on NVIDIA GPUs.",
+)
+training = typer.Typer(help="Train a model.")
+app.add_typer(training, name="train")
+
+# typer exports no name for the error that all wrong usage is.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+@app.callback()
+def _top() -> None:
+    """Keep subcommands even while there is one only."""
+
+
+# ------------------------------------------------------------------ values of options
+
+
+def _count(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise typer.BadParameter(f"allowed are whole numbers from {least} up, got {text!r}")
+    return value
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise typer.BadParameter(f"allowed are numbers above 0, such as 0.05, got {text!r}")
+    return value
+
+
+def _device(name: str) -> Device:
+    try:
+        return find_device(name)
+    except DeviceError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _folder(name: str) -> Path:
+    """A folder that can be written to, made if it is not there."""
+    path = Path(name)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise typer.BadParameter(
+            f"allowed is a folder that can be written to, got {name!r}: {error.strerror}"
+        ) from None
+    return path
+
+
+def _picture(name: str) -> Path:
+    path = Path(name)
+    if path.suffix not in (".svg", ".png"):
+        raise typer.BadParameter(f"allowed are names that end in .svg or .png, got {name!r}")
+    _folder(str(path.parent))
+    return path
+
+
+_DeviceOption = Annotated[
+    Device | None,
+    typer.Option(
+        "--device",
+        parser=_device,
+        metavar="NAME",
+        envvar="GPUGRAD_DEVICE",
+        help="cpu, cuda or cuda:N; the best there is if not given.",
+    ),
+]
+
+# ------------------------------------------------------------------ commands
+
+
+@training.command("digits")
+def train_digits(
+    device: _DeviceOption = None,
+    epochs: Annotated[
+        int, typer.Option(parser=_count, metavar="N", help="How often to see each sample.")
+    ] = 30,
+    batch_size: Annotated[
+        int, typer.Option(parser=_count, metavar="N", help="Samples a step.")
+    ] = 32,
+    lr: Annotated[float, typer.Option(parser=_rate, metavar="RATE", help="Learning rate.")] = 0.05,
+    seed: Annotated[
+        int, typer.Option(parser=_seed, metavar="N", help="The same seed gives the same run.")
+    ] = 0,
+    out: Annotated[
+        Path, typer.Option(parser=_folder, metavar="FOLDER", help="Where to leave the results.")
+    ] = Path("runs/digits"),
+) -> None:
+    """Train a network on handwritten digits; leave weights, pictures and metrics in a folder."""
+    from gpugrad.training import digits
+    from gpugrad.training.progress import progress
+
+    started = time.perf_counter()
+    where = device or best_device()
+    try:
+        with progress(epochs) as show:
+            records = digits.train_digits(
+                device=where,
+                epochs=epochs,
+                batch_size=batch_size,
+                lr=lr,
+                seed=seed,
+                out=out,
+                show=show,
+            )
+    except FloatingPointError as error:
+        raise _UsageError(f"{error}; try --lr {lr / 10:g}") from None
+    except (ModuleNotFoundError, MemoryError, OSError) as error:
+        _fail(error)
+    print(
+        f"{records[-1].accuracy:.2%} of the held-out digits are read correctly, after "
+        f"{len(records)} epochs in {time.perf_counter() - started:.1f} s on {where}"
+    )
+    print(f"{out}: {', '.join(digits.LEFT_BEHIND)}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what there is to work with, and check a gradient on each device."""
+    from gpugrad.doctor import examine
+
+    if not examine():
+        raise typer.Exit(1)
+
+
+@app.command()
+def graph(
+    out: Annotated[
+        Path, typer.Option(parser=_picture, metavar="FILE", help="The .svg or .png to write.")
+    ] = Path("graph.svg"),
+) -> None:
+    """Draw the computational graph of a small network, forward values and gradients in it."""
+    from gpugrad.viz import account
+
+    account.draw(out)
+    print(out)
+
+
+def _fail(error: Exception) -> None:
+    print(f"gpugrad: {error}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+# ------------------------------------------------------------------ the entry point
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give the exit code: 0, 2 for wrong usage, 130 for Ctrl-C.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows ``gpugrad``; by default this process's own arguments.
+
+    Examples
+    --------
+    >>> from gpugrad.cli import main
+    >>> main(["train", "digits", "--epochs", "0"])  # says why on stderr
+    2
+    """
+    command = typer.main.get_command(app)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Not command.main(), which answers wrong usage with a box of several lines.
+    try:
+        with command.make_context("gpugrad", given) as context:
+            command.invoke(context)
+    except _UsageError as error:
+        print(_one_line(error), file=sys.stderr)
+        return 2
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        print("gpugrad: stopped by Ctrl-C", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _one_line(error: Any) -> str:
+    message = error.format_message().replace("\n", " ").rstrip(".")
+    if error.ctx is None:
+        return f"gpugrad: {message}"
+    command = error.ctx.command
+    allowed = list(getattr(command, "commands", ()))
+    if hasattr(error, "possibilities"):  # an option that there is not
+        allowed = [name for option in command.get_params(error.ctx) for name in option.opts]
+    if allowed:
+        message += f": allowed are {', '.join(allowed)}"
+    return f"{error.ctx.command_path}: {message}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

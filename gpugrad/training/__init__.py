@@ -1,0 +1,1 @@
+"""Training: the mini-batch loop, and what a run leaves on disk."""

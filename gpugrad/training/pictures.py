@@ -1,0 +1,76 @@
+"""Pictures of a run: how it went, and what the model gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpugrad.training.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from gpugrad.training.record import Record
+
+_MOST = 24
+"""More misclassified images than this would be too small to see."""
+
+
+def draw_curve(records: Sequence[Record], path: Path) -> None:
+    """Draw loss and accuracy over the epochs."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [r.epoch for r in records]
+    few = "o" if len(epochs) < 3 else ""  # a line through one point is invisible
+    left.plot(epochs, [r.loss for r in records], marker=few, label="training")
+    left.plot(epochs, [r.held_out_loss for r in records], marker=few, label="held out")
+    left.set(yscale="log", ylabel="cross-entropy loss", title="Loss")
+    left.legend()
+    accuracy = [r.accuracy for r in records]
+    right.plot(epochs, accuracy, marker=few, color="C1")
+    right.set(ylabel="held-out accuracy", title=f"Accuracy: {accuracy[-1]:.2%} at the end")
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def draw_misclassified(images: Any, predicted: Any, true: Any, path: Path) -> None:
+    """Draw the images that were taken for something else.
+
+    Parameters
+    ----------
+    images : array
+        All that were judged, of shape (N, height, width), on the host.
+    predicted, true : array of int
+        What each was taken for, and what it is.
+    path : Path
+        The PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    wrong = (predicted != true).nonzero()[0]
+    shown = wrong[:_MOST]
+    columns = min(max(len(shown), 4), 8)
+    rows = max(-(-len(shown) // columns), 1)
+    figure = Figure(figsize=(1.3 * columns, 1.7 * rows + 0.6), layout="constrained")
+    first = "" if len(shown) == len(wrong) else f", the first {_MOST} of them"
+    figure.suptitle(f"{len(wrong)} of {len(true)} held-out digits misclassified{first}")
+    cells = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in cells:
+        axes.set_axis_off()
+    for axes, at in zip(cells, shown, strict=False):
+        axes.imshow(images[at], cmap="gray_r", vmin=0, vmax=1)
+        axes.set_title(f"predicted {predicted[at]}\ntrue {true[at]}", fontsize=9)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=150)
