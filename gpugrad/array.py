@@ -12,12 +12,21 @@ import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.batching import Batch
-from gpugrad.core.box import Box, register, strip
+from gpugrad.core.box import Box, is_held, register, strip
 from gpugrad.core.errors import TapeError
 from gpugrad.core.primitive import registry
 from gpugrad.core.tape import BASE, Leaf, backward
 from gpugrad.core.trace import state
-from gpugrad.device import Device, default_device, device, device_of, is_cuda, namespace, on
+from gpugrad.device import (
+    Device,
+    common_device,
+    default_device,
+    device,
+    device_of,
+    is_cuda,
+    namespace,
+    on,
+)
 from gpugrad.device import to_device as _to_device
 from gpugrad.ops import (
     broadcast,
@@ -330,7 +339,10 @@ class Array(Box):
         value = self._value
         if isinstance(value, Box) and self._trace is not BASE:
             return value.detach() if isinstance(value, Array) else value  # type: ignore[return-value]
-        return Array(value)
+        out = Array(value)
+        if self._trace is not None:
+            out._payload = _CUT
+        return out
 
     # ------------------------------------------------------------------ moving and converting
 
@@ -390,7 +402,7 @@ class Array(Box):
         return int(self._number("int"))
 
     def __index__(self) -> int:
-        return operator.index(self._number("an index"))
+        return operator.index(self._number("an index").item())
 
     def __complex__(self) -> Any:
         return self._number("complex").astype("complex128").item()
@@ -462,16 +474,20 @@ class Array(Box):
         return indexing.getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if self._trace is not None or (isinstance(value, Box) and value._trace is not None):
+        quiet = self.requires_grad and BASE.level <= state.quiet
+        if (self._trace is not None and not quiet) or (
+            isinstance(value, Box) and value._trace is not None
+        ):
             raise TapeError(
                 "assigning to elements would change an array that the tape needs: build the result "
-                "with where, concatenate or stack"
+                "with where, concatenate or stack, or update parameters under gg.no_grad()"
             )
         self._check_hold()
         if isinstance(key, tuple):
             key = tuple([strip(k) for k in key])
-        with on(self.device):
+        with on(common_device([self._value, strip(value)], "assigning to elements")):
             self._value[strip(key)] = strip(value)
+        self._written()
 
     def __len__(self) -> int:
         if not self.shape:
@@ -544,22 +560,26 @@ class Array(Box):
                     "the tape needs: write x = x + y, or update parameters under gg.no_grad()"
                 )
         elif self._trace is not None or traced:
+            if shared(self):
+                raise TapeError(
+                    "an in-place operator would change an array that the tape needs, or that a "
+                    "view shares: write x = x + y"
+                )
             return self._rebind(op(self, other))
         self._check_hold()
         raw = raw_of(other)
-        with on(self.device):
+        with on(common_device([self._value, raw], "an in-place operator")):
             self._value = raw_op(self._value, raw)
-        if self.requires_grad:
-            self._payload.stale = True
-            self._payload = Leaf(ref(self))
+        self._written()
         return self
 
+    def _written(self) -> None:
+        """The elements changed: what was recorded of a leaf before holds no longer."""
+        if self._trace is not None:
+            self._payload.stale = True
+            self._payload = Leaf(ref(self))
+
     def _rebind(self, out: Any) -> Array:
-        if shared(self._value):
-            raise TapeError(
-                "an in-place operator would change an array that the tape needs, or that a view "
-                "shares: write x = x + y"
-            )
         if out.shape != self.shape or out.dtype != self.dtype:
             raise ValueError(
                 f"in place: a result of shape {out.shape}, {out.dtype} does not fit an array of "
@@ -569,8 +589,12 @@ class Array(Box):
         return self
 
     def _check_hold(self) -> None:
-        weak = getattr(self, "_hold", None)
-        if weak is not None and weak() is not None:
+        if self._payload is _CUT:
+            raise TapeError(
+                "x.detach() shares the memory of an array that the tape may need, so it is not "
+                "changed in place: change a copy, x.detach().copy()"
+            )
+        if is_held(self._value):
             raise TapeError(
                 "changing this array in place would change a gradient: a recorded operation needs "
                 "its values until backward. Write x = x + y, or change it after backward."
@@ -738,6 +762,8 @@ class Array(Box):
         dtype = options.pop("dtype", None)
         if options.pop("where", True) is not True:
             raise TypeError(f"{ufunc.__name__}: where= is not supported; use where(mask, a, b)")
+        # NumPy makes its scalar on the left of a comparison an array, which would have a device.
+        inputs = tuple([i[()] if isinstance(i, np.ndarray) and i.ndim == 0 else i for i in inputs])
         if method == "__call__":
             rule = ufuncs.get(ufunc) or _missing(ufunc.__name__)
             inputs = tuple([cast(i, dtype) for i in inputs]) if dtype is not None else inputs
@@ -758,6 +784,8 @@ class Array(Box):
     def __cupy_override_elementwise_kernel__(self, kernel: Any, *args: Any, **kwargs: Any) -> Any:
         name = kernel.name.removeprefix("cupy_")
         rule = by_name.get(_CUPY_NAMES.get(name, name)) or _missing(f"CuPy's kernel {name!r}")
+        if len(args) > kernel.nin:  # a += b for CuPy's a calls add(a, b, a)
+            _refuse_out(args[kernel.nin :], name)
         dtype = kwargs.pop("dtype", None)
         operands = [cast(a, dtype) for a in args] if dtype is not None else args
         return rule(*operands, **_plain(kwargs, name))
@@ -778,6 +806,9 @@ _CUPY_NAMES = {
     "invert": "invert",
     "absolute": "abs",
 }
+
+_CUT = object()
+"""As the payload of a constant: it shares the memory of an array that the tape may need."""
 
 copy_p = type(elementwise.positive)("copy", "copy", "x", (lambda g: g,))
 
@@ -871,9 +902,10 @@ def _nested(value: Any) -> Any:
     if isinstance(value, list | tuple):
         value = [_nested(v) for v in value]
         if any(is_cuda(v) for v in value):
-            return namespace(device_of(next(v for v in value if is_cuda(v)))).stack(value)
-    out = np.asarray(strip(value))
-    return out
+            xp = namespace(device_of(next(v for v in value if is_cuda(v))))
+            return xp.stack([xp.asarray(v) for v in value])
+    value = strip(value)
+    return value if is_cuda(value) else np.asarray(value)
 
 
 def raw_from_dlpack(x: Any, **options: Any) -> Any:
@@ -895,13 +927,23 @@ def one_like(value: Any) -> Any:
         return namespace(where).ones(like.shape, like.dtype)
 
 
-def shared(value: Any) -> bool:
-    """Whether something besides one box refers to ``value``: a residual, a view, another name."""
-    if isinstance(value, Box):
-        return sys.getrefcount(value) > 4 or shared(value._value)
-    if isinstance(value, np.generic) or not hasattr(value, "shape"):
+def _references(box: Box) -> int:
+    return sys.getrefcount(box._value)
+
+
+_ALONE = _references(Array(np.zeros(1)))
+"""The count for a value that only its box refers to: it differs between versions of Python."""
+
+
+def shared(box: Box) -> bool:
+    """Whether something besides ``box`` refers to its value: a residual, a view, another name."""
+    if isinstance(box._value, np.generic) or not hasattr(box._value, "shape"):
         return False
-    return sys.getrefcount(value) > 4 or getattr(value, "base", None) is not None
+    if _references(box) > _ALONE:
+        return True
+    if isinstance(box._value, Box):
+        return shared(box._value)
+    return getattr(box._value, "base", None) is not None
 
 
 def settle(gradients: list[Any], seeds: Sequence[Any] = ()) -> list[Any]:
