@@ -160,6 +160,33 @@ def test_large_values_are_not_copied(device):
     assert g["w"].gradient_rms == pytest.approx(2 / 90000, rel=1e-5)
 
 
+def test_empty_and_complex_and_infinite_values():
+    g = gg.viz.graph(lambda x: np.sum(x * x), np.ones((0, 3)))
+    assert g["x"].gradient.shape == (0, 3)
+    ET.fromstring(g.svg())
+    z = np.array([1.0 + 1.0j, 2.0 - 0.5j])
+    g = gg.viz.graph(lambda z: np.sum(np.abs(z)), z)
+    np.testing.assert_allclose(g["z"].gradient, gg.grad(lambda z: np.sum(np.abs(z)))(z))
+    assert "1+1j" in g.svg()
+    with np.errstate(divide="ignore"):
+        g = gg.viz.graph(lambda x: np.sum(np.log(x)), np.zeros(2))
+    assert g["x"].gradient_rms == np.inf
+    assert "\N{MINUS SIGN}inf" in g.svg()
+
+
+def test_under_vmap_shapes_are_those_of_one_example():
+    seen = []
+
+    def f(x):
+        seen.append(gg.viz.graph(lambda v: np.sum(v * x), np.ones(2)))
+        return np.sum(x * x)
+
+    gg.vmap(f)(np.ones((3, 2)))
+    assert seen[0]["multiply"].shape == (2,)
+    assert seen[0]["multiply"].value is None
+    ET.fromstring(seen[0].svg())
+
+
 def test_an_operation_with_several_outputs():
     g = gg.viz.graph(lambda x: np.sum(np.split(x, 2)[0] * np.split(x, [1])[1]), np.ones(2))
     assert [n.label for n in g.nodes] == ["x", "split", "split", "multiply", "sum"]
@@ -183,6 +210,16 @@ def test_what_a_comparison_computes_is_drawn_without_a_gradient():
     assert flows["greater", "where"] is False
     assert flows["x", "greater"] is False
     assert flows["x", "where"] is True
+
+
+def test_numbers_without_a_gradient_stand_in_the_box_that_uses_them():
+    def f(x, y):
+        both = np.where(x > 0, x, 2.0) * np.where(y > 0, y, 3.0)  # True and True: one object
+        return both + x
+
+    g = gg.viz.graph(f, 4.0, 5.0)
+    assert [n.label for n in g.nodes] == ["x", "y", "where", "where", "multiply", "add"]
+    assert g["where"].details == ("condition = True", "b = 2.0")
 
 
 def test_it_composes_with_transforms_inside_the_function():

@@ -167,9 +167,9 @@ class _Card:
         self.title = (_short(node.label, 28), NOTE if small else TITLE, not small)
         self.notes = [_short(note, 28) for note in (_kind_of(node, usual), *node.details) if note]
         self.tables = []
-        if node.value is not None:
+        if node.value is not None and node.value.size:
             self.tables.append(("value", INK, _rows(node.value)))
-        if node.gradient is not None:
+        if node.gradient is not None and node.gradient.size:
             self.tables.append(("grad", BACKWARD, _rows(node.gradient)))
         cells = [cell for *_, rows in self.tables for row in rows for cell in row]
         self.cell = max([text_width(cell, NUMBER) for cell in cells], default=0.0)
@@ -227,12 +227,12 @@ def _short(text: str, limit: int) -> str:
 
 def _rows(values: np.ndarray[Any, Any]) -> list[list[str]]:
     """Up to six numbers in rows of at most three."""
-    if values.ndim >= 2 and 0 < values.shape[-1] <= 3:
+    if values.ndim >= 2 and values.shape[-1] <= 3:
         table = values.reshape(-1, values.shape[-1])
         return [[number(v) for v in row] for row in table]
     flat = [number(v) for v in values.ravel()]
     step = 3 if len(flat) != 4 else 2
-    return [flat[i : i + step] for i in range(0, len(flat), step)] or [["empty"]]
+    return [flat[i : i + step] for i in range(0, len(flat), step)]
 
 
 def number(value: Any) -> str:

@@ -49,6 +49,8 @@ class _Draft(NamedTuple):
     """(position, key of the operand's draft)"""
     pulls: tuple[int, ...] = ()
     """Operands that a gradient is sent to."""
+    whole: Any = None
+    """Of one output of several: the key of the operation."""
 
 
 class _Recorder(Tape):
@@ -126,7 +128,7 @@ def graph_of_function(
         )
     for primitive, operands, params, outputs in tape.calls:
         for draft in _drafts(primitive, operands, params, outputs, drafts, called):
-            drafts[draft.seen.key] = draft
+            drafts.setdefault(draft.seen.key, draft)
     return _finish(drafts, root, out)
 
 
@@ -177,18 +179,19 @@ def _drafts(
             yield _Draft(seen, "constant", called.get(seen.key, "constant"))
         taken.append((i, seen.key))
     details += [f"{k} = {v}" for k, v in params.items() if _worth_showing(k, v)]
-    node = outputs[0].key
-    pulls = _pulls(node)
+    first = outputs[0]
+    if not isinstance(first.key, TapeNode) and first.shape == ():
+        return  # a number without a gradient: what uses it shows it
     if not primitive.multiple:
-        yield _Draft(outputs[0], "operation", label, tuple(details), tuple(taken), pulls)
+        pulls = _pulls(first.key)
+        yield _Draft(first, "operation", label, tuple(details), tuple(taken), pulls)
         return
-    if isinstance(node, TapeNode):
-        node = node.parents[0]
-        pulls = _pulls(node)
-    whole = _Seen(node, None, None, None)
-    yield _Draft(whole, "operation", label, tuple(details), tuple(taken), pulls)
+    whole = first.key.parents[0] if isinstance(first.key, TapeNode) else object()
+    seen = _Seen(whole, None, None, None)
+    yield _Draft(seen, "operation", label, tuple(details), tuple(taken), _pulls(whole))
     for i, seen in enumerate(outputs):
-        yield _Draft(seen, "operation", f"{label}[{i}]", (), ((0, node),), _pulls(seen.key))
+        pulls = _pulls(seen.key)
+        yield _Draft(seen, "operation", f"{label}[{i}]", (), ((0, whole),), pulls, whole)
 
 
 def _operand_name(primitive: Primitive, i: int) -> str:
@@ -252,8 +255,9 @@ def graph_of_loss(loss: Any, names: Mapping[str, Any] | None) -> Graph:
                     continue
                 drafts.setdefault(constant.key, _Draft(constant, "constant", "constant"))
                 operands.append((i, constant.key))
+        whole = None if hasattr(node.plan, "rules") else node.parents[0]
         drafts[node] = _Draft(
-            seen, "operation", _label(node), tuple(details), tuple(operands), _pulls(node)
+            seen, "operation", _label(node), tuple(details), tuple(operands), _pulls(node), whole
         )
     return _finish(drafts, loss._payload, loss)
 
@@ -328,7 +332,7 @@ def _finish(drafts: dict[Any, _Draft], root: TapeNode, out: Any) -> Graph:
                 stack.append(key)
     gradients: dict[TapeNode, Any] = {}
     # The graph is kept whole: a loss may still be differentiated after its picture is drawn.
-    backward([(root, one_like(raw_of(out)))], retain_graph=True, watch=gradients.__setitem__)
+    backward([(root, one_like(out._value))], retain_graph=True, watch=gradients.__setitem__)
     ids: dict[Any, int] = {}
     nodes: list[Node] = []
     edges: list[Edge] = []
@@ -348,14 +352,13 @@ def _without_lone_picks(drafts: dict[Any, _Draft], root: TapeNode) -> dict[Any, 
     used: dict[Any, set[Any]] = {}
     needed = {root} | {key for d in drafts.values() for _, key in d.operands}
     for key, draft in drafts.items():
-        if draft.label.endswith("]") and draft.kind == "operation" and key in needed:
-            used.setdefault(draft.operands[0][1], set()).add(key)
+        if draft.whole is not None and key in needed:
+            used.setdefault(draft.whole, set()).add(key)
     merged = dict(drafts)
     for whole, picks in used.items():
         if len(picks) == 1:
             (pick,) = picks
-            one = drafts[whole]
-            merged[pick] = one._replace(seen=drafts[pick].seen)
+            merged[pick] = drafts[whole]._replace(seen=drafts[pick].seen)
     return merged
 
 
