@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,11 @@ def test_examples(name, tmp_path, monkeypatch):
 def test_kernels_are_part_of_the_package():
     kernels = importlib.import_module("gpugrad.kernels")
     assert Path(kernels.__file__).is_file()
+
+
+def test_the_readme_python_runs(cuda):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)
+    assert names["value"] < 0.2
+    assert isinstance(names["gradient"], cuda.ndarray)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpugrad.core.box import Box, box
 from gpugrad.core.trace import Trace, check_level
+from gpugrad.core.under import device_under
+from gpugrad.device import on
 
 if TYPE_CHECKING:
     from gpugrad.core.primitive import Primitive
@@ -43,7 +45,8 @@ class Batch(Trace):
         rule = primitive.batch
         if rule is None:
             raise TypeError(f"{primitive.name} has no batching rule, so vmap cannot carry it")
-        y = rule(primitive, self.size, batched, values, params)
+        with on(device_under(values[batched.index(True)])):
+            y = rule(primitive, self.size, batched, values, params)
         if primitive.multiple:
             return tuple([box(o, self) for o in y])
         return box(y, self)

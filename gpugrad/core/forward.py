@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from gpugrad.core.box import Box, box, constant
 from gpugrad.core.primitive import residual_names
 from gpugrad.core.trace import Trace, check_level
+from gpugrad.core.under import device_under
+from gpugrad.device import on
 
 if TYPE_CHECKING:
     from gpugrad.core.primitive import Primitive
@@ -31,7 +33,8 @@ class Forward(Trace):
                 values.append(a._value if isinstance(a, Box) and a._trace is None else a)
                 tangents.append(None)
         y = primitive(*values, **params)
-        t = push(primitive, tangents, values, y, params)
+        with on(device_under(y)):  # rules are plain CuPy arithmetic: on the array's device
+            t = push(primitive, tangents, values, y, params)
         if primitive.multiple:
             ts = (None,) * len(y) if t is None else t
             return tuple([self._pair(o, d) for o, d in zip(y, ts)])

@@ -19,6 +19,8 @@ from gpugrad.core import debug
 from gpugrad.core.box import Box, box, constant, hold, new
 from gpugrad.core.errors import NonFiniteError, TapeError
 from gpugrad.core.trace import Trace, check_level, state
+from gpugrad.core.under import device_under, strip_all
+from gpugrad.device import HOST_TYPES, on
 
 if TYPE_CHECKING:
     from gpugrad.core.primitive import Plan, Primitive
@@ -235,7 +237,8 @@ def backward(
         for node, g in arrived:
             key = node.id
             if key in cotangents:
-                cotangents[key] = _add(cotangents[key], g, key in owned)
+                with on(device_under(g)):
+                    cotangents[key] = _add(cotangents[key], g, key in owned)
                 owned.add(key)
             else:
                 nodes[key] = node
@@ -258,7 +261,10 @@ def backward(
             saved = _restore(saved)
         if lift is not None:
             saved = lift.lift(node, saved)
-        if plan.single is None:
+        if type(g) not in HOST_TYPES:  # rules are plain CuPy arithmetic: on the array's device
+            with on(device_under(g)):
+                pulled = plan.pull(g, saved)
+        elif plan.single is None:
             pulled = plan.pull(g, saved)
         else:
             i, rule = plan.single
@@ -307,12 +313,3 @@ def _check_cotangents(node: Node, g: Any, pulled: list[tuple[int, Any]]) -> None
                 f"The gradient of {node.plan.primitive.name} for operand {i} is NaN; the "
                 f"operation was recorded at {getattr(node, 'where', 'a line not noted')}"
             )
-
-
-def strip_all(value: Any) -> Any:
-    """The raw array under any number of boxes; tuples elementwise."""
-    if isinstance(value, tuple):
-        return tuple([strip_all(v) for v in value if v is not None])
-    while isinstance(value, Box):
-        value = value._value
-    return value

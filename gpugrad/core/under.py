@@ -1,0 +1,26 @@
+"""The raw arrays under boxes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpugrad.core.abstract import ShapeDtype
+from gpugrad.core.box import Box
+from gpugrad.device import CPU, Device, device_of
+
+
+def device_under(value: Any) -> Device:
+    """The device of the raw array under any number of boxes; of the first one of a tuple."""
+    raw = strip_all(value)
+    while type(raw) is tuple:
+        raw = raw[0] if raw else 0
+    return CPU if isinstance(raw, ShapeDtype) else device_of(raw)
+
+
+def strip_all(value: Any) -> Any:
+    """The raw array under any number of boxes; tuples elementwise."""
+    if type(value) is tuple:
+        return tuple([strip_all(v) for v in value if v is not None])
+    while isinstance(value, Box):
+        value = value._value
+    return value
