@@ -68,9 +68,16 @@ class _Call(NamedTuple):
         leaves, self.found["out"] = flatten(out)
         return tuple(leaves)
 
+    def fwd(self, values: Sequence[Any]) -> tuple[Any, Any]:
+        """What the forward rule returns, checked."""
+        both = self.forward(*unflatten(self.tree, values))
+        if not (isinstance(both, tuple | list) and len(both) == 2):
+            raise TypeError(f"{self.name}: fwd must return (out, residuals), it returned {both!r}")
+        return both[0], both[1]
 
-class _CustomVJP(Primitive):
-    """Applies a function; a tape runs its ``fwd`` in its place and keeps what that returns."""
+
+class _Custom(Primitive):
+    """Applies the function of the call."""
 
     __slots__ = ()
 
@@ -80,9 +87,17 @@ class _CustomVJP(Primitive):
         call: _Call = params["call"]
         return call.outputs(call.run(*unflatten(call.tree, list(values))))
 
+    record = evaluate
+
+
+class _CustomVJP(_Custom):
+    """A tape runs ``fwd`` in place of the function and keeps what that returns."""
+
+    __slots__ = ()
+
     def record(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
         call: _Call = params["call"]
-        out, residuals = call.forward(*unflatten(call.tree, list(values)))
+        out, residuals = call.fwd(values)
         kept, call.found["residuals"] = flatten(residuals)
         return (*call.outputs(out), *kept)
 
@@ -122,7 +137,7 @@ def _pull_custom(gs: Any, xs: Any, y: Any, needs: Any, call: _Call) -> list[Any]
     kept = y[count:]
     if any(isinstance(x, Box) and x._trace is BASE for x in xs):
         # The backward pass itself is being recorded: residuals must depend on the inputs.
-        kept, _ = flatten(call.forward(*unflatten(call.tree, list(xs)))[1])
+        kept, _ = flatten(call.fwd(xs)[1])
     full = with_zeros(gs[:count], y[:count])
     residuals = unflatten(call.found["residuals"], list(kept))
     cotangents = call.rule(residuals, unflatten(call.found["out"], full))
@@ -134,7 +149,7 @@ def _pull_custom(gs: Any, xs: Any, y: Any, needs: Any, call: _Call) -> list[Any]
 
 def _push_custom(ts: Any, xs: Any, call: _Call) -> Any:
     """The JVP of a function that has only a VJP: the transpose of that VJP."""
-    out, residuals = call.forward(*unflatten(call.tree, list(xs)))
+    out, residuals = call.fwd(xs)
     ys, tree = flatten(out)
     at = [i for i, t in enumerate(ts) if t is not None]
 
@@ -267,13 +282,6 @@ def _apply(
     return unflatten(structure, list(out[: structure.num_leaves]))
 
 
-class _CustomJVP(_CustomVJP):
-    __slots__ = ()
-
-    def record(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
-        return self.evaluate(values, params)
-
-
 def _push_by_rule(ts: Any, xs: Any, call: _Call) -> Any:
     primals = unflatten(call.tree, list(xs))
     tangents = unflatten(call.tree, with_zeros(ts, xs))
@@ -322,7 +330,7 @@ def _custom_jvp_batch(
     return primitive(*values, call=_Call(call.name, call.tree, run, run, rule, call.found))
 
 
-_custom_jvp_p = _CustomJVP(
+_custom_jvp_p = _Custom(
     "custom_jvp",
     lambda xp: None,
     "*xs",
