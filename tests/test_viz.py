@@ -212,6 +212,23 @@ def test_what_a_comparison_computes_is_drawn_without_a_gradient():
     assert flows["x", "where"] is True
 
 
+def test_gradients_flow_only_where_a_rule_sends_them():
+    g = gg.viz.graph(lambda x: np.sum(np.copysign(x * x, x)), np.array([1.0, -2.0]))
+    (sign,) = [e for e in g.edges if g.nodes[e.target].label == "copysign" and e.operand == 1]
+    assert g.nodes[sign.source].label == "x"
+    assert not sign.backward
+    assert g["x"].gradient is not None
+
+    @gg.custom_vjp
+    def scaled(x, by):
+        return x * by
+
+    scaled.defvjp(lambda x, by: (x * by, by), lambda by, c: (c * by, None))
+    g = gg.viz.graph(lambda x, by: np.sum(scaled(x, by)), np.ones(2), np.ones(2))
+    assert [e.backward for e in g.edges] == [True, False, True]
+    assert g["by"].gradient is None
+
+
 def test_numbers_without_a_gradient_stand_in_the_box_that_uses_them():
     def f(x, y):
         both = np.where(x > 0, x, 2.0) * np.where(y > 0, y, 3.0)  # True and True: one object
@@ -382,6 +399,23 @@ def test_svg_is_well_formed(make, tmp_path):
     colours = {p.get("stroke"): p.get("stroke-dasharray") for p in root.iter(SVG + "path")}
     assert len(colours) == 2, "forward edges have one colour, backward edges another"
     assert set(map(bool, colours.values())) == {False, True}
+
+
+def test_the_numbers_are_written_once_each():
+    g = gg.viz.graph(lambda x: np.sum(x * x), np.array([[0.25, -1.5], [1234.5, 3e-8]]))
+    texts = [t.text for t in ET.fromstring(g.svg()).iter(SVG + "text")]
+    minus = "\N{MINUS SIGN}"
+    for written in (
+        "0.25",
+        f"{minus}1.5",
+        f"3e{minus}8",
+        "0.5",
+        f"{minus}3",
+        "2470",
+        f"6e{minus}8",
+    ):
+        assert texts.count(written) == 1, written
+    assert texts.count("1") == 5  # the gradient of the sum and of each square
 
 
 def test_svg_escapes_names():
