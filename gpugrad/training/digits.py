@@ -98,6 +98,8 @@ def train_digits(
     """
     splitting, drawing, shuffling = np.random.default_rng(seed).spawn(3)
     digits = load_digits(splitting)
+    from threadpoolctl import threadpool_limits  # scikit-learn has brought it
+
     (x, y), (images, labels) = (
         (Array(part.images, DTYPE, device=device), Array(part.labels, device=device))
         for part in digits
@@ -120,6 +122,9 @@ def train_digits(
     with (
         (out / "metrics.jsonl").open("w", encoding="utf-8") as metrics,
         np.errstate(over="ignore", invalid="ignore"),  # told below, once and with the cause
+        # Matrices this small gain nothing from a second thread, and lose much by waiting for it
+        # where the cores are busy. It also makes the run the same for any number of cores.
+        threadpool_limits(1, user_api="blas"),
     ):
         started = time.perf_counter()
         for epoch in run:

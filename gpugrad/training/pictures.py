@@ -62,7 +62,7 @@ def draw_misclassified(images: Any, predicted: Any, true: Any, path: Path) -> No
     figure = Figure(figsize=(1.3 * columns, 1.7 * rows + 0.6), layout="constrained")
     first = "" if len(shown) == len(wrong) else f", the first {_MOST} of them"
     figure.suptitle(f"{len(wrong)} of {len(true)} held-out digits misclassified{first}")
-    cells = figure.subplots(rows, columns, squeeze=False).flat
+    cells = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in cells:
         axes.set_axis_off()
     for axes, at in zip(cells, shown, strict=False):

@@ -1,0 +1,142 @@
+"""The main job: accuracy, the same curve on every device, bit for bit on one, what it leaves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import gpugrad as gg
+from gpugrad.data.digits import Digits, load_digits
+from gpugrad.training import digits
+from gpugrad.training.pictures import draw_misclassified
+from gpugrad.training.weights import load_weights
+
+DEFAULTS = {"epochs": 30, "batch_size": 32, "lr": 0.05, "seed": 0}
+
+
+def run(device, out, **options):
+    return digits.train_digits(device=gg.device(device), out=out, **(DEFAULTS | options))
+
+
+def curve(records):
+    """What must be the same in two runs: all but the speed and the device."""
+    return [replace(r, samples_per_second=0.0, device="") for r in records]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("digits")
+    return run("cpu", out), out
+
+
+def test_accuracy(finished):
+    records, _ = finished
+    assert records[-1].accuracy >= 0.975
+    assert records[-1].loss < 0.01
+
+
+def test_what_is_left_behind(finished):
+    records, out = finished
+    assert {p.name for p in out.iterdir()} == set(digits.LEFT_BEHIND)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 31))
+    last = records[-1]
+    assert lines[-1] == {
+        "epoch": 30,
+        "loss": last.loss,
+        "held_out_loss": last.held_out_loss,
+        "accuracy": last.accuracy,
+        "samples_per_second": last.samples_per_second,
+        "device": "cpu",
+    }
+
+
+def test_the_weights_give_the_accuracy(finished, device):
+    records, out = finished
+    like = digits.init_network(np.random.default_rng(0), device=device)
+    parameters = load_weights(out / "model.safetensors", like)
+    splitting, *_ = np.random.default_rng(0).spawn(3)
+    images, labels = load_digits(splitting).held_out
+    images, labels = (
+        gg.Array(images, "float64", device=device),
+        gg.Array(labels, device=device),
+    )
+    loss, accuracy = digits.judge(parameters, images, labels)
+    assert accuracy == records[-1].accuracy
+    assert loss == pytest.approx(records[-1].held_out_loss, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["curve.png", "misclassified.png"])
+def test_pictures_show_something(name, finished):
+    _, out = finished
+    picture = imread(out / name)
+    height, width, _ = picture.shape
+    assert min(height, width) > 200
+    below = picture[height // 4 :]  # below the title, where digits and lines are
+    assert (below[..., :3].min(axis=2) < 0.5).mean() > 0.01
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 30])
+def test_any_number_of_misclassified_digits(wrong, tmp_path):
+    images = np.ones((40, 8, 8))
+    true = np.arange(40) % 10
+    predicted = np.where(np.arange(40) < wrong, (true + 1) % 10, true)
+    draw_misclassified(images, predicted, true, tmp_path / "wrong.png")
+    dark = (imread(tmp_path / "wrong.png")[..., :3].max(axis=2) < 0.05).mean()
+    assert (dark > 0.05) == (wrong > 0)  # the images here are all ink
+
+
+@pytest.mark.cuda
+def test_same_curve_on_cpu_and_cuda(cuda, tmp_path):
+    cpu, gpu = (run(name, tmp_path, epochs=4) for name in ("cpu", "cuda:0"))
+    assert [r.device for r in (cpu[0], gpu[0])] == ["cpu", "cuda:0"]
+    for a, b in zip(cpu, gpu, strict=True):
+        figures = [[r.loss, r.held_out_loss, r.accuracy] for r in (a, b)]
+        np.testing.assert_allclose(*figures, rtol=1e-5, atol=0)
+
+
+def test_bit_for_bit_on_one_device(device, tmp_path):
+    first, again = (run(device, tmp_path, epochs=2) for _ in range(2))
+    assert curve(first) == curve(again)
+
+
+def test_another_seed_is_another_run(tmp_path):
+    first, other = (run("cpu", tmp_path, epochs=1, seed=n) for n in (0, 1))
+    assert curve(first) != curve(other)
+
+
+def test_the_order_of_sums_does_not_show(tmp_path, monkeypatch):
+    # Another device adds in another order. Pixels in another order do that to every sum over
+    # them, and over a whole run it must not be seen.
+    first = run("cpu", tmp_path)
+    order = np.random.default_rng(0).permutation(64)
+    load, init = digits.load_digits, digits.init_network
+
+    def shuffled_data(seed):
+        return Digits(*[part._replace(images=part.images[:, order]) for part in load(seed)])
+
+    def shuffled_weights(*args, **kwargs):
+        layers = init(*args, **kwargs)
+        layers[0]["weight"] = gg.Array(layers[0]["weight"].numpy()[:, order].copy())
+        return layers
+
+    monkeypatch.setattr(digits, "load_digits", shuffled_data)
+    monkeypatch.setattr(digits, "init_network", shuffled_weights)
+    other = run("cpu", tmp_path)
+    assert [r.loss for r in first] != [r.loss for r in other]
+    for a, b in zip(first, other, strict=True):
+        assert b.loss == pytest.approx(a.loss, rel=1e-5)
+        assert b.accuracy == a.accuracy
+
+
+def test_a_learning_rate_that_is_too_large(tmp_path, recwarn):
+    (tmp_path / "curve.png").write_text("of an earlier run")
+    with pytest.raises(FloatingPointError, match="epoch 1: the learning rate 1000 is too large"):
+        run("cpu", tmp_path, lr=1000.0)
+    assert not recwarn.list
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+    run("cpu", tmp_path, epochs=1)  # and the next run works
