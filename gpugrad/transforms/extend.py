@@ -75,7 +75,17 @@ class UserPrimitive(Primitive):
 
     def _pull(self, g: Any, xs: Any, y: Any, needs: Any, params: Any) -> list[Any]:
         """By the VJP of each argument; for those with a JVP alone, its transpose."""
-        at = [i for i, n in enumerate(needs) if n and i not in self.makers]
+        at = [
+            i
+            for i, n in enumerate(needs)
+            if n and i not in self.makers and self.jvp_rules[i] is not None
+        ]
+        for i in at:
+            if self.jvp_rules[i] == "same":
+                raise TypeError(
+                    f'{self.name} has for argument {i} only the JVP "same", which says nothing of '
+                    f"its transpose: give it a VJP with gg.defvjp({self.name}, ...)"
+                )
         out: list[Any] = [None] * len(xs)
         if at:
 

@@ -14,7 +14,6 @@ from gpugrad.transforms.kinds import (
     any_array,
     below,
     check_differentiable,
-    enter,
     flatten,
     gradients,
     leave,
@@ -53,7 +52,7 @@ class _Pass:
                 leaves, tree = flatten(args[n])
                 check_differentiable(leaves, what, n, allow_int)
                 nodes = [Leaf() for _ in leaves]
-                boxes = [enter(v, tape, node) for v, node in zip(leaves, nodes, strict=True)]
+                boxes = [box(strip(v), tape, node) for v, node in zip(leaves, nodes)]
                 traced[n] = unflatten(tree, boxes)
                 self.inputs += leaves
                 self.nodes += nodes
