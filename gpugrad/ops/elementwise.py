@@ -146,12 +146,12 @@ square = unary("square", lambda g, x: g * (2 * x))
 power = binary(
     "power",
     lambda g, a, b: g * (b * a ** _less_one(b)),
-    lambda g, a, y: g * (y * log(where(a == 0, 1, a))),
+    lambda g, a, y: g * (y * _log_base(a)),
 )
 float_power = binary(
     "float_power",
     lambda g, a, b: g * (b * a ** _less_one(b)),
-    lambda g, a, y: g * (y * log(where(a == 0, 1, a))),
+    lambda g, a, y: g * (y * _log_base(a)),
 )
 mod = binary("mod", lambda g: g, lambda g, a, b: -g * floor(a / b))
 remainder = mod
@@ -163,6 +163,13 @@ def _less_one(b: Any) -> Any:
     if isinstance(b, int | float):
         return b - 1 if b else 1
     return where(b == 0, 1, b - 1)
+
+
+def _log_base(a: Any) -> Any:
+    """The base's logarithm; 0 where the base is 0, and so is the power."""
+    if isinstance(a, int | float):  # stays a Python number, which widens no dtype
+        return math.log(a) if a > 0 else 0.0 if a == 0 else math.nan
+    return log(where(a == 0, 1, a))
 
 
 # Roots, exponentials, logarithms

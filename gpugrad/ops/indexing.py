@@ -8,6 +8,7 @@ batched.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from operator import index as as_int
 from types import EllipsisType
 from typing import Any
@@ -19,7 +20,7 @@ from gpugrad.core.box import Box, strip
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.device import is_cuda, namespace, on
 from gpugrad.ops.creation import counting, device_near, raw_of
-from gpugrad.ops.shape import moveaxis, normal_axis, ravel, reshape
+from gpugrad.ops.shape import expand_dims, moveaxis, normal_axis, ravel, reshape
 
 
 class _Hole:
@@ -45,20 +46,19 @@ def _index_shape(x: ShapeDtype, *indices: ShapeDtype, spec: tuple[Any, ...]) -> 
     return ShapeDtype(probe[fill(spec, holes)].shape, x.dtype)
 
 
-def _advanced_first(spec: tuple[Any, ...]) -> bool:
+def _apart(spec: tuple[Any, ...]) -> bool:
     """Whether index arrays are apart, so that their axes come first in the result."""
     at = [i for i, s in enumerate(spec) if s is HOLE or isinstance(s, int)]
-    if not any(s is HOLE for s in spec):
-        return False
-    return at[-1] - at[0] + 1 != len(at)
+    return HOLE in spec and at[-1] - at[0] + 1 != len(at)
 
 
-def _result_axis(spec: tuple[Any, ...]) -> int:
-    """The axis of the result where the index arrays' axes begin."""
-    if _advanced_first(spec):
+def _block(spec: tuple[Any, ...], ndim: int) -> int:
+    """The axis of the result where the index arrays' axes begin, for ``ndim`` indexed axes."""
+    if _apart(spec):
         return 0
-    first = next(i for i, s in enumerate(spec) if s is HOLE or isinstance(s, int))
-    return first
+    unnamed = ndim - sum(s is not None and s is not ... for s in spec)
+    before = takewhile(lambda s: s is not HOLE and not isinstance(s, int), spec)
+    return sum(unnamed if s is ... else 1 for s in before)
 
 
 def _index_batch(
@@ -68,19 +68,27 @@ def _index_batch(
     spec = params["spec"]
     if not any(batched[1:]):
         y = primitive(x, *indices, spec=(slice(None), *spec))
-        if _advanced_first((slice(None), *spec)):
+        if _apart(spec):
             width = max(shape_dtype(i).ndim for i in indices)
             y = moveaxis(y, width, 0)
         return y
-    xs, holes, spec = _joined(size, batched, values, spec)
-    y = primitive(xs, *holes, spec=spec)
-    return moveaxis(y, _result_axis(spec), 0)
+    ndim = shape_dtype(x).ndim - batched[0]
+    xs, holes, joined, rank = _joined(size, batched, values, spec)
+    y = primitive(xs, *holes, spec=joined)
+    at = _block(spec, ndim)
+    if not batched[0]:
+        return moveaxis(y, at, 0)
+    # The arrays with the one that counts come first: put their axes where they belong.
+    return moveaxis(y, tuple(range(1, 1 + rank)), tuple(range(1 + at, 1 + at + rank)))
 
 
 def _joined(
     size: int, batched: Sequence[bool], values: Any, spec: tuple[Any, ...]
-) -> tuple[Any, list[Any], tuple[Any, ...]]:
-    """Index arrays with the batch axis first, and one that counts the batch where x has it."""
+) -> tuple[Any, list[Any], tuple[Any, ...], int]:
+    """Index arrays with the batch axis first, and one that counts the batch where x has it.
+
+    The last item is how many axes an example's index arrays have together.
+    """
     x, *indices = values
     ranks = [shape_dtype(i).ndim - b for i, b in zip(indices, batched[1:], strict=True)]
     rank = max(ranks, default=0)
@@ -89,9 +97,9 @@ def _joined(
         for i, b, r in zip(indices, batched[1:], ranks, strict=True)
     ]
     if not batched[0]:
-        return x, holes, spec
+        return x, holes, spec, rank
     count = counting(indices, size)
-    return x, [reshape(count, (size, *(1,) * rank)), *holes], (HOLE, *spec)
+    return x, [reshape(count, (size, *(1,) * rank)), *holes], (HOLE, *spec), rank
 
 
 index_p = Primitive(
@@ -137,11 +145,13 @@ def _index_add_batch(
     g = lead(g, size, batched[0])
     if not any(batched[1:]):
         spec = (slice(None), *spec)
-        if _advanced_first(spec):
+        if _apart(spec):
             g = moveaxis(g, 0, max(shape_dtype(i).ndim for i in indices))
         return primitive(g, *indices, shape=shape, spec=spec)
-    _, holes, spec = _joined(size, [True, *batched[1:]], values, spec)
-    return primitive(moveaxis(g, 0, _result_axis(spec)), *holes, shape=shape, spec=spec)
+    _, holes, joined, rank = _joined(size, [True, *batched[1:]], values, spec)
+    at = _block(spec, len(params["shape"]))
+    g = moveaxis(g, tuple(range(1 + at, 1 + at + rank)), tuple(range(1, 1 + rank)))
+    return primitive(g, *holes, shape=shape, spec=joined)
 
 
 index_add_p = Primitive(
@@ -159,7 +169,8 @@ def getitem(x: Any, key: Any) -> Any:
     """``x[key]`` by integers, slices, ``...``, ``None``, boolean masks and integer arrays."""
     spec: list[Any] = []
     arrays: list[Any] = []
-    for k in key if isinstance(key, tuple) else (key,):
+    items = key if isinstance(key, tuple) else (key,)
+    for n, k in enumerate(items):
         if isinstance(k, slice):
             spec.append(
                 slice(*[None if e is None else as_int(e) for e in (k.start, k.stop, k.step)])
@@ -181,9 +192,12 @@ def getitem(x: Any, key: Any) -> Any:
                         "a boolean mask cannot be traced: the shape of the result would depend "
                         "on its values; use where(mask, x, 0)"
                     )
-                if found.ndim == 0:
+                if found.ndim == 0:  # a new axis of length 1 or 0
+                    after = sum(_width(i) for i in items[n + 1 :])
+                    end = shape_dtype(x).ndim - after
+                    x = expand_dims(x, end if ... in spec else sum(s is not None for s in spec))
                     spec.append(HOLE)
-                    arrays.append(found)
+                    arrays.append(counting([x], int(found)))
                     continue
                 spec += [HOLE] * found.ndim
                 _check_mask(x, spec[: -found.ndim], found)
@@ -192,6 +206,14 @@ def getitem(x: Any, key: Any) -> Any:
                 spec.append(HOLE)
                 arrays.append(k)
     return index_p(x, *arrays, spec=tuple(spec))
+
+
+def _width(item: Any) -> int:
+    """How many axes one item of an index takes; ``...`` takes what the others leave."""
+    if item is None or item is ...:
+        return 0
+    like = shape_dtype(item)
+    return like.ndim if like.dtype.kind == "b" else 1
 
 
 def _check_mask(x: Any, before: list[Any], mask: Any) -> None:
