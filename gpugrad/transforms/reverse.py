@@ -7,7 +7,7 @@ from typing import Any
 
 from gpugrad.array import one_like
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.core.box import Box
+from gpugrad.core.box import Box, box, strip
 from gpugrad.core.tape import Leaf, Tape, backward
 from gpugrad.core.trace import state
 from gpugrad.transforms.kinds import (
@@ -113,7 +113,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     run = _Pass(f, primals, {}, tuple(range(len(primals))), "vjp")
     out, aux = pair(run.out, "vjp") if has_aux else (run.out, None)
     leaves, tree = flatten(out)
-    for y in leaves:
+    for y in leaves or [out]:
         one_output(y, "vjp")
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
