@@ -780,14 +780,14 @@ def _host_memory_without_proc() -> MemoryInfo:
 
 
 def out_of_memory(
-    error: MemoryError, what: str, where: Device, held: Iterable[tuple[str, int]] = ()
+    error: Exception, what: str, where: Device, held: Iterable[tuple[str, int]] = ()
 ) -> OutOfMemoryError:
     """Turn NumPy's or CuPy's refusal into an error that says what to do. Raise it `from error`.
 
     Parameters
     ----------
-    error : MemoryError
-        What the allocation raised; CuPy's own error is one too.
+    error : Exception
+        What the allocation raised; CuPy's own error is a MemoryError too.
     what : str
         The operation that asked.
     where : Device

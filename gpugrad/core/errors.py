@@ -33,10 +33,12 @@ def explain(primitive: Primitive, values: Sequence[Any], error: Exception) -> Ex
     if isinstance(error, DeviceError):
         return error
     given = ", ".join(describe(v) for v in values)
-    if isinstance(error, MemoryError):
+    # CuPy's own error is a MemoryError; the driver's, where a kernel finds no room, is not.
+    if isinstance(error, MemoryError) or "ERROR_OUT_OF_MEMORY" in str(error):
         where = common_device(values, primitive.name)
         return out_of_memory(error, f"{primitive.name}({given})", where, _held().items())
-    kind = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
+    kinds = (TypeError, IndexError, ValueError, RuntimeError)
+    kind = next((k for k in kinds if isinstance(error, k)), ValueError)
     return kind(f"{primitive.name}({given}): {error}")
 
 
