@@ -73,26 +73,24 @@ def _device(name: str) -> Device:
         raise typer.BadParameter(str(error)) from None
 
 
-def _folder(name: str) -> Path:
-    """A folder that can be written to, made if it is not there."""
+def _picture(name: str) -> Path:
     path = Path(name)
+    if path.suffix not in (".svg", ".png"):
+        raise typer.BadParameter(f"allowed are names that end in .svg or .png, got {name!r}")
+    return path
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folder of ``--out`` if it is not there; not while other options may be wrong."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
         raise typer.BadParameter(
-            f"allowed is a folder that can be written to, got {name!r}: {error.strerror}"
+            f"allowed is a folder that can be written to, got {str(path)!r}: {error.strerror}",
+            param_hint="'--out'",
         ) from None
-    return path
-
-
-def _picture(name: str) -> Path:
-    path = Path(name)
-    if path.suffix not in (".svg", ".png"):
-        raise typer.BadParameter(f"allowed are names that end in .svg or .png, got {name!r}")
-    _folder(str(path.parent))
-    return path
 
 
 _DeviceOption = Annotated[
@@ -122,14 +120,15 @@ def train_digits(
     seed: Annotated[
         int, typer.Option(parser=_seed, metavar="N", help="The same seed gives the same run.")
     ] = 0,
-    out: Annotated[
-        Path, typer.Option(parser=_folder, metavar="FOLDER", help="Where to leave the results.")
-    ] = Path("runs/digits"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to leave the results.")] = Path(
+        "runs/digits"
+    ),
 ) -> None:
     """Train a network on handwritten digits; leave weights, pictures and metrics in a folder."""
     from gpugrad.training import digits
     from gpugrad.training.progress import progress
 
+    _make_folder(out)
     started = time.perf_counter()
     where = device or best_device()
     try:
@@ -172,6 +171,7 @@ def graph(
     """Draw the computational graph of a small network, forward values and gradients in it."""
     from gpugrad.viz import account
 
+    _make_folder(out.parent)
     account.draw(out)
     print(out)
 

@@ -1,0 +1,213 @@
+"""The command line: wrong values in one line, Ctrl-C, and what each command prints."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gpugrad.cli import main
+
+DIGITS = ["train", "digits"]
+
+
+def command(*arguments, **options):
+    """Start the command as a shell would."""
+    return subprocess.Popen([sys.executable, "-m", "gpugrad.cli", *arguments], text=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Missing command: allowed are doctor, graph, train"),
+        (["trian"], "No such command 'trian'.*allowed are doctor, graph, train"),
+        (["train"], "Missing command: allowed are digits"),
+        (["train", "mnist"], "No such command 'mnist': allowed are digits"),
+        ([*DIGITS, "--epochs", "0"], "--epochs': allowed are whole numbers from 1 up, got '0'"),
+        ([*DIGITS, "--epochs", "1.5"], "--epochs': allowed are whole numbers from 1 up, got '1.5'"),
+        ([*DIGITS, "--epochs"], "--epochs' requires an argument"),
+        ([*DIGITS, "--batch-size", "-4"], "--batch-size': allowed are .* from 1 up, got '-4'"),
+        ([*DIGITS, "--batch-size", "all"], "--batch-size': allowed are .* from 1 up, got 'all'"),
+        ([*DIGITS, "--lr", "0"], "--lr': allowed are numbers above 0, such as 0.05, got '0'"),
+        ([*DIGITS, "--lr", "nan"], "--lr': allowed are numbers above 0, .* got 'nan'"),
+        ([*DIGITS, "--lr", "inf"], "--lr': allowed are numbers above 0, .* got 'inf'"),
+        ([*DIGITS, "--lr", "fast"], "--lr': allowed are numbers above 0, .* got 'fast'"),
+        ([*DIGITS, "--seed", "-1"], "--seed': allowed are whole numbers from 0 up, got '-1'"),
+        ([*DIGITS, "--device", "gpu"], "unknown device 'gpu': allowed are 'cpu', 'cuda' and"),
+        ([*DIGITS, "--device", "cuda:99"], "there is no device 'cuda:99'"),
+        ([*DIGITS, "--steps", "3"], "No such option: --steps.*allowed are --device, --epochs,"),
+        ([*DIGITS, "more"], r"unexpected extra argument\(s\) \(more\)"),
+        (["graph", "--out", "graph.jpg"], "allowed are names that end in .svg or .png, got"),
+    ],
+)
+def test_wrong_usage(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"gpugrad.*: .*{said}.*\n", err), err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [DIGITS, ["graph"]])
+def test_out_that_cannot_be_written(arguments, capsys, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    name = str(tmp_path / "file" / "below.svg")
+    assert main([*arguments, "--out", name]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"gpugrad.*'--out': allowed is a folder that can be written to, .*\n", err)
+    assert "file" in err
+
+
+def test_wrong_usage_in_a_shell():
+    process = command(*DIGITS, "--epochs", "0", stdout=-1, stderr=-1)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "whole numbers from 1 up, got '0'" in err
+
+
+def test_no_cuda(tmp_path):
+    # The process has no stand-in, and is shown no GPU.
+    hide = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    process = command(*DIGITS, "--device", "cuda", stdout=-1, stderr=-1, cwd=tmp_path, env=hide)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "there is no device 'cuda': " in err
+
+
+def test_the_environment_chooses_a_device_too(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("GPUGRAD_DEVICE", "tpu")
+    assert main([*DIGITS, "--out", str(tmp_path)]) == 2
+    assert "GPUGRAD_DEVICE" in capsys.readouterr().err
+
+
+def test_help_is_quick_and_names_everything():
+    heavy = ("rich.progress", "matplotlib", "sklearn", "cupy", "numba", "safetensors")
+    code = (
+        "import sys; from gpugrad.cli import main; main(['train', 'digits', '--help']); "
+        f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "[]\n"
+    for option in ("--device", "--epochs", "--batch-size", "--lr", "--seed", "--out"):
+        assert option in done.stdout
+
+
+def test_train_digits(device, capsys, tmp_path):
+    out = tmp_path / "new" / "folder"
+    arguments = ["--device", str(device), "--epochs", "2", "--batch-size", "100", "--lr", "0.1"]
+    assert main([*DIGITS, *arguments, "--seed", "3", "--out", str(out)]) == 0
+    said, err = capsys.readouterr()
+    assert err == ""
+    epochs, (result, files) = said.splitlines()[:-2], said.splitlines()[-2:]
+    number = r"[\d.,]+"
+    for n, line in enumerate(epochs, 1):
+        assert re.fullmatch(
+            rf"epoch +{n}/2  loss {number}  accuracy {number}%  {number} samples/s  {device}", line
+        )
+    assert len(epochs) == 2
+    assert re.fullmatch(rf"{number}% of the held-out digits .* 2 epochs in .* on {device}", result)
+    names = {"metrics.jsonl", "model.safetensors", "curve.png", "misclassified.png"}
+    assert {p.name for p in out.iterdir()} == names
+    assert all(name in files for name in (str(out), *names))
+
+
+def test_the_best_device_is_the_default(capsys, tmp_path):
+    import gpugrad as gg
+
+    assert main([*DIGITS, "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert f"on {gg.best_device()}" in capsys.readouterr().out
+
+
+def test_learning_rate_that_is_too_large(capsys, tmp_path):
+    assert main([*DIGITS, "--device", "cpu", "--lr", "1000", "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"gpugrad.* the learning rate 1000 is too large; try --lr 100\n", err)
+
+
+def test_without_scikit_learn(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert main([*DIGITS, "--out", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert re.fullmatch(r'gpugrad: .*pip install "gpugrad\[train\]"\n', err)
+
+
+def until(stream, wanted, seconds=60):
+    """Read a terminal until it shows something."""
+    shown = ""
+    end = time.monotonic() + seconds
+    while wanted not in shown:
+        assert time.monotonic() < end, shown
+        if select.select([stream], [], [], 1)[0]:
+            shown += os.read(stream, 4096).decode(errors="replace")
+    return shown
+
+
+def test_ctrl_c(tmp_path):
+    process = command(
+        *DIGITS, "--device", "cpu", "--epochs", "100000", stdout=-1, stderr=-1, cwd=tmp_path
+    )
+    assert process.stdout.readline().startswith("epoch")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "gpugrad: stopped by Ctrl-C\n"
+    assert [p.name for p in (tmp_path / "runs" / "digits").iterdir()] == ["metrics.jsonl"]
+
+
+def test_live_display_on_a_terminal(tmp_path):
+    ours, theirs = pty.openpty()
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    process = command(
+        *DIGITS, "--device", "cpu", "--epochs", "100000",
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=env,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = until(ours, "samples/s")
+    assert re.search(r"\d+/100000\b.* loss .* accuracy .*% .* samples/s  cpu", shown)
+    assert "\x1b[?25l" in shown  # the cursor is hidden
+    process.send_signal(signal.SIGINT)
+    rest = until(ours, "stopped by Ctrl-C")
+    assert "\x1b[?25h" in rest  # and comes back
+    assert process.wait(timeout=60) == 130
+    os.close(ours)
+
+
+def test_doctor(capsys):
+    import gpugrad as gg
+
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert f"gpugrad {gg.__version__}, Python 3." in said
+    assert "scikit-learn 1." in said
+    for device in gg.devices():
+        assert re.search(rf"^{device}: gradients are right; .* free of ", said, re.MULTILINE)
+    assert ("no cuda: " in said) == (not gg.cuda_available())
+
+
+def test_doctor_finds_a_wrong_gradient(monkeypatch, capsys):
+    from gpugrad import doctor
+
+    monkeypatch.setattr(doctor, "grad", lambda f: lambda w, x: 2 * w)
+    assert main(["doctor"]) == 1
+    assert re.search("cpu: a gradient is .*, not ", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["graph.svg", "graph.png"])
+def test_graph(name, capsys, tmp_path):
+    assert main(["graph", "--out", str(tmp_path / name)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / name}\n"
+    start = (tmp_path / name).read_bytes()[:200]
+    assert (b"<svg" if name.endswith("svg") else b"PNG") in start
