@@ -217,7 +217,7 @@ hypot = binary(
 )
 sinh = unary("sinh", lambda g, x: g * cosh(x))
 cosh: Primitive = unary("cosh", lambda g, x: g * sinh(x))
-tanh = unary("tanh", lambda g, y: g * (1 - y * y))
+tanh = unary("tanh", lambda g, y: g - g * (y * y))
 arcsinh = unary("arcsinh", lambda g, x: g / sqrt(x * x + 1))
 arccosh = unary("arccosh", lambda g, x: g / (sqrt(x - 1) * sqrt(x + 1)))
 arctanh = unary("arctanh", lambda g, x: g / (1 - x * x))
@@ -245,12 +245,21 @@ minimum = binary(
     "minimum", lambda g, a, b: _tie(g, a < b, a == b), lambda g, a, b: _tie(g, b < a, a == b)
 )
 fmax = binary(
-    "fmax", lambda g, a, b: _tie(g, ~(a <= b), a == b), lambda g, a, b: _tie(g, ~(b <= a), a == b)
+    "fmax",
+    lambda g, a, b: _tie(g, _number(a) & ~(a <= b), a == b),
+    lambda g, a, b: _tie(g, _number(b) & ~(b <= a), a == b),
 )
 fmin = binary(
-    "fmin", lambda g, a, b: _tie(g, ~(a >= b), a == b), lambda g, a, b: _tie(g, ~(b >= a), a == b)
+    "fmin",
+    lambda g, a, b: _tie(g, _number(a) & ~(a >= b), a == b),
+    lambda g, a, b: _tie(g, _number(b) & ~(b >= a), a == b),
 )
 relu = unary("relu", lambda g, y: gate(g, y > 0), lambda xp, x: xp.maximum(x, 0))
+
+
+def _number(a: Any) -> Any:
+    """Whether it is no NaN, which fmax and fmin pass over."""
+    return a == a
 
 
 def _tie(g: Any, wins: Any, ties: Any) -> Any:
