@@ -72,7 +72,9 @@ def jvp(
     out, aux = pair(out, "jvp") if has_aux else (out, None)
     as_array = any_array(xs) or any_array(ts)
     ys, out_tree = flatten(out)
-    values = [leave(below(one_output(y, "jvp"), trace), as_array) for y in ys]
+    for y in ys or [out]:
+        one_output(y, "jvp")
+    values = [leave(below(y, trace), as_array) for y in ys]
     pushed = [y._payload if isinstance(y, Box) and y._trace is trace else zero(y) for y in ys]
     settled = settle(pushed, [strip(t) for t in ts])
     both = unflatten(out_tree, values), unflatten(out_tree, [leave(t, as_array) for t in settled])
