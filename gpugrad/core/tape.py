@@ -227,35 +227,26 @@ def backward(
         The cotangent of each leaf that one reached. No zero gradient is ever built: what nothing
         reaches is not in it.
     """
-    nodes: dict[int, Node] = {}
-    cotangents: dict[int, Any] = {}
+    pending: dict[int, tuple[Node, Any]] = {}
     owned: set[int] = set()  # cotangents whose buffer was allocated here: added to in place
     heap: list[int] = []
-    leaves: dict[Leaf, Any] = {}
     arrived = list(roots)
     while True:
         for node, g in arrived:
             key = node.id
-            if key in cotangents:
+            if key in pending:
                 with on(device_under(g)):
-                    cotangents[key] = _add(cotangents[key], g, key in owned)
+                    g = _add(pending[key][1], g, key in owned)
                 owned.add(key)
-            else:
-                nodes[key] = node
-                cotangents[key] = g
+            elif node.plan is not None:  # a leaf has nowhere to pass its cotangent on to: it waits
                 heappush(heap, key)
+            pending[key] = (node, g)
         if not heap:
             break
-        key = heappop(heap)
-        node = nodes.pop(key)
-        g = cotangents.pop(key)
+        node, g = pending.pop(heappop(heap))
         plan = node.plan
         if watch is not None:
             watch(node, g)
-        if plan is None:
-            leaves[node] = g
-            arrived = []
-            continue
         saved = node.saved
         if type(saved) is not tuple:
             saved = _restore(saved)
@@ -279,7 +270,10 @@ def backward(
         arrived = [
             (parent, c) for i, c in pulled if c is not None and (parent := parents[i]) is not None
         ]
-    return leaves
+    if watch is not None:
+        for node, g in pending.values():
+            watch(node, g)
+    return dict(pending.values())  # type: ignore[arg-type]
 
 
 def _add(held: Any, g: Any, owned: bool) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.numpy import asarray, mean, moveaxis, ravel, reshape, sum
-from gpugrad.ops.losses import cross_entropy_p
+from gpugrad.ops.losses import cross_entropy_p, mean_cross_entropy_p
 
 _REDUCE: dict[str, Callable[[Any], Any]] = {"mean": mean, "sum": sum, "none": lambda losses: losses}
 
@@ -53,8 +53,9 @@ def cross_entropy(
     scores, classes = shape_dtype(logits), shape_dtype(labels)
     samples = scores.shape[:1]
     if len(scores.shape) == 2 and classes.shape == samples and classes.dtype.kind in "iu":
-        losses = cross_entropy_p(logits, labels)
-        return _REDUCE[reduction](losses)
+        if reduction == "mean":
+            return mean_cross_entropy_p(logits, labels)
+        return _REDUCE[reduction](cross_entropy_p(logits, labels))
     if classes.dtype.kind not in "iu":
         raise TypeError(
             f"cross_entropy: labels are the classes' numbers, integers; got {classes.dtype}"

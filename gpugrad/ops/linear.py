@@ -8,22 +8,19 @@ from typing import Any
 from gpugrad.core.abstract import ShapeDtype
 from gpugrad.core.primitive import Primitive
 from gpugrad.ops.batching import lead
-from gpugrad.ops.broadcast import broadcast_to, sum_p
+from gpugrad.ops.broadcast import broadcast_to
 from gpugrad.ops.shape import expand_dims
 
 
 def _forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
+    if x.shape[1] != weight.shape[1] or weight.shape[0] != bias.shape[0]:
+        raise ValueError(
+            f"shapes x {x.shape}, weight {weight.shape} and bias {bias.shape} do not go together: "
+            "x is (samples, inputs), weight (outputs, inputs), bias (outputs,)"
+        )
     y = xp.matmul(x, weight.T)
     y += bias
     return y
-
-
-def _vjp(g: Any, x: Any, weight: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-    return (
-        g @ weight if needs[0] else None,
-        g.T @ x if needs[1] else None,
-        sum_p(g, axis=(0,), keepdims=False) if needs[2] else None,
-    )
 
 
 def _jvp(ts: Sequence[Any], x: Any, weight: Any, y_like: ShapeDtype) -> Any:
@@ -52,7 +49,11 @@ linear_p = Primitive(
     _forward,
     "x weight bias",
     shape=lambda x, weight, bias: ShapeDtype((x.shape[0], weight.shape[0]), x.dtype),
-    joint_vjp=_vjp,
+    vjp=(
+        lambda g, weight: g @ weight,
+        lambda g, x: g.T @ x,
+        lambda g: g.sum(0),
+    ),
     joint_jvp=_jvp,
     batch=_batch,
 )

@@ -25,13 +25,16 @@ def _forward(xp: Any, logits: Any, labels: Any) -> Any:
     return y
 
 
-def _slope(xp: Any, g: Any, logits: Any, labels: Any, y: Any) -> Any:
-    rows = xp.arange(len(labels))
-    # y is logsumexp - picked: adding the picked score back spares the second reduction.
-    p = logits - (y + logits[rows, labels])[:, None]
+def _forward_mean(xp: Any, logits: Any, labels: Any) -> Any:
+    return _forward(xp, logits, labels).mean()
+
+
+def _slope(xp: Any, g: Any, logits: Any, labels: Any) -> Any:
+    p = logits - logits.max(axis=1)[:, None]
     p = xp.exp(p, out=p)
-    p[rows, labels] -= 1
-    p *= g[:, None]
+    p /= p.sum(axis=1)[:, None]
+    p[xp.arange(len(labels)), labels] -= 1
+    p *= g[:, None] if g.ndim else g
     return p
 
 
@@ -39,49 +42,73 @@ def _softmax(logits: Any) -> Any:
     return exp(logits - logsumexp(logits, 1, keepdims=True))
 
 
-def _pull_to_g(u: Any, logits: Any, labels: Any) -> Any:
+def _each(u: Any, logits: Any, labels: Any) -> Any:
+    """The derivative of each sample's loss along ``u``."""
     classes = counting([logits], shape_dtype(logits).shape[1])
     onehot = cast(equal(expand_dims(labels, 1), classes), u.dtype)
     return sum_p(u * (_softmax(logits) - onehot), axis=(1,), keepdims=False)
 
 
+def _pull_to_g(u: Any, logits: Any, labels: Any, g_like: ShapeDtype) -> Any:
+    each = _each(u, logits, labels)
+    return each if g_like.shape else sum_p(each, axis=(0,), keepdims=False)
+
+
 def _through_logits(u: Any, g: Any, logits: Any) -> Any:
     """The slope's own derivative by the logits, a symmetric map: g p (u - sum(p u))."""
     p = _softmax(logits)
-    return expand_dims(g, 1) * p * (u - sum_p(p * u, axis=(1,), keepdims=True))
+    rows = expand_dims(g, 1) if g.ndim else g
+    return rows * p * (u - sum_p(p * u, axis=(1,), keepdims=True))
 
 
 def _rows_batch(
     primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
 ) -> Any:
     """Samples are independent: a batch of batches is a longer batch."""
-    full = [lead(v, size, mine) for v, mine in zip(values, batched, strict=True)]
-    flat = [reshape_p(v, shape=(v.shape[0] * v.shape[1], *v.shape[2:])) for v in full]
-    y = primitive(*flat, **params)
-    return reshape_p(y, shape=(size, y.shape[0] // size if size else 0, *y.shape[1:]))
+    full = [lead(v, size, mine) for v, mine in zip(values, batched)]
+    rows = full[-2].shape[1]
+    if full[0].ndim == 1:  # one g for all samples of each example
+        full[0] = lead(full[0], rows, False).T
+    flat = [reshape_p(v, shape=(size * rows, *v.shape[2:])) for v in full]
+    y = primitive(*flat)
+    return reshape_p(y, shape=(size, rows, *y.shape[1:]))
+
+
+def _mean_batch(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    return _rows_batch(cross_entropy_p, size, batched, values, params).mean(1)
 
 
 slope_p = Primitive(
     "cross_entropy_slope",
     _slope,
-    "g logits labels y",
-    shape=lambda g, logits, labels, y: logits,
-    vjp=(_pull_to_g, _through_logits, None, None),
-    jvp=(LINEAR, _through_logits, None, None),
+    "g logits labels",
+    shape=lambda g, logits, labels: logits,
+    vjp=(_pull_to_g, _through_logits, None),
+    jvp=(LINEAR, _through_logits, None),
     batch=_rows_batch,
 )
-"""``g (softmax(logits) - onehot(labels))``; ``y`` only spares work, it follows from the rest."""
+"""``g (softmax(logits) - onehot(labels))``, with one ``g`` for each sample or one for all."""
 
 cross_entropy_p = Primitive(
     "cross_entropy",
     _forward,
     "logits labels",
     shape=lambda logits, labels: ShapeDtype(logits.shape[:1], logits.dtype),
-    vjp=(lambda g, logits, labels, y: slope_p(g, logits, labels, y), None),
-    jvp=(
-        lambda t, logits, labels: _pull_to_g(t, logits, labels),
-        None,
-    ),
+    vjp=(lambda g, logits, labels: slope_p(g, logits, labels), None),
+    jvp=(_each, None),
     batch=_rows_batch,
 )
 """``-log(softmax(logits)[i, labels[i]])`` for each row ``i`` of (N, C) floats and (N,) integers."""
+
+mean_cross_entropy_p = Primitive(
+    "mean_cross_entropy",
+    _forward_mean,
+    "logits labels",
+    shape=lambda logits, labels: ShapeDtype((), logits.dtype),
+    vjp=(lambda g, logits, labels: slope_p(g / logits.shape[0], logits, labels), None),
+    jvp=(lambda t, logits, labels: _each(t, logits, labels).mean(), None),
+    batch=_mean_batch,
+)
+"""The mean of `cross_entropy_p` over the samples."""
