@@ -122,7 +122,11 @@ def _as_list(arrays: Any, what: str) -> list[Any]:
     found = list(arrays)
     if not found:
         raise ValueError(f"{what} needs at least one array")
-    return [np.asarray(a) if isinstance(a, int | float | complex | list) else a for a in found]
+    loose = (int, float, complex, list)  # these have no device of their own
+    if not any(isinstance(a, loose) for a in found):
+        return found
+    where = device_near([a for a in found if not isinstance(a, loose)])
+    return [to_device(np.asarray(a), where) if isinstance(a, loose) else a for a in found]
 
 
 def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Any:
@@ -200,7 +204,8 @@ def array_split(x: Any, sections: Any, axis: int = 0) -> list[Any]:
 def split(x: Any, sections: Any, axis: int = 0) -> list[Any]:
     """Pieces along ``axis``: so many of equal length, or cut at the positions given."""
     if isinstance(sections, int | np.integer):
-        n = shape_dtype(x).shape[axis]
+        shape = shape_dtype(x).shape
+        n = shape[normal_axis(axis, len(shape))]
         if sections < 1 or n % sections:
             raise ValueError(f"split: axis {axis} of length {n} does not divide into {sections}")
     return array_split(x, sections, axis)

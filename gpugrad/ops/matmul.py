@@ -255,6 +255,8 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, li
     spelled = [t.replace("...", dots[len(dots) - r :]) for t, r in zip(terms, ranks, strict=True)]
     if arrow:
         out = right.replace("...", dots)
+        if twice := [c for c in out if out.count(c) > 1]:
+            raise ValueError(f"einsum: subscript {twice[0]!r} is in the output of {text!r} twice")
     else:
         once = sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1)
         out = dots + "".join(once)
