@@ -27,7 +27,7 @@ import gpugrad as gg
 import gpugrad.numpy as gnp
 from gpugrad.ops import elementwise
 from gpugrad.ops.linear import linear_p
-from gpugrad.ops.losses import cross_entropy_p
+from gpugrad.ops.losses import cross_entropy_p, mean_cross_entropy_p
 
 Sample = tuple[list[Maker], dict[str, Any]]
 
@@ -47,6 +47,9 @@ class Case:
     low: bool = True
     cuda: bool = True
     smooth: bool = True
+
+    def __str__(self) -> str:
+        return self.name
 
 
 CASES: dict[str, Case] = {}
@@ -136,7 +139,6 @@ for _name in (
     *("absolute", "negative", "real", "imag", "conj", "log1p", "expm1", "log2", "log10", "exp2"),
     *("arctan", "arcsinh"),
 ):
-    # float128-free: complex functions CuPy lacks are seen on the CPU alone
     case(_name + " complex", one(complexes), cuda=_name not in ("log2", "log1p", "expm1", "exp2"))
 for _name in ("arcsin", "arccos", "arctanh"):
     case(_name + " complex", one(complexes, 0.1, 0.6))
@@ -260,7 +262,7 @@ case("any", over_axes(booleans))
 case("all", over_axes(booleans))
 case("any of floats", over_axes(some_zeros))
 case("count_nonzero", over_axes(some_zeros))
-case("logsumexp", over_axes(real), gnp.logsumexp, scipy.special.logsumexp, low=False)
+case("logsumexp", over_axes(real, 1), gnp.logsumexp, scipy.special.logsumexp, low=False)
 case("cumsum", over_axis(real, keep=False))
 case("argmax", over_axis(distinct))
 case("argmin", over_axis(distinct))
@@ -672,6 +674,13 @@ case(
     lambda d: ([real((n := d.integer(1, 3), 4)), integers((n,), 0, 4)], {}),
     lambda x, i: cross_entropy_p(x, i),
     _cross_entropy,
+    low=False,
+)
+case(
+    "mean_cross_entropy",
+    lambda d: ([real((n := d.integer(1, 3), 4)), integers((n,), 0, 4)], {}),
+    lambda x, i: mean_cross_entropy_p(x, i),
+    lambda x, i: _cross_entropy(x, i).mean(),
     low=False,
 )
 case(

@@ -162,35 +162,49 @@ def check_second(p: Point, every: bool) -> None:
 
 
 def check_batching(p: Point, subsets: Sequence[tuple[int, ...]], size: int = 2) -> None:
-    """Vmap over each subset of the operands equals a loop, of the function and of its VJP."""
-    us = tuple(p.put(like(p.rng, p.value)))
+    """Vmap over each subset of the operands equals a loop, of the function and of its VJP.
+
+    The VJP is mapped over cotangents too, alone and together with each subset.
+    """
+
+    def f(*operands: Any) -> Any:
+        return p.run(*[gg.asarray(x) for x in operands])
 
     def pulled(*operands: Any) -> Any:
-        def f(*xs: Any) -> Any:
+        us, operands = operands[: len(p.value)], operands[len(p.value) :]
+
+        def of_inputs(*xs: Any) -> Any:
             full = list(operands)
             for i, x in zip(p.at, xs, strict=True):
                 full[i] = x
             return p.run(*full)
 
-        return gg.vjp(f, *[operands[i] for i in p.at])[1](us)
+        return gg.vjp(of_inputs, *[operands[i] for i in p.at])[1](tuple(us))
 
-    def f(*operands: Any) -> Any:
-        return p.run(*[gg.asarray(x) for x in operands])
-
-    for chosen in subsets:
+    def compare(g: Any, makers: Sequence[Maker], chosen: Sequence[bool], what: str) -> None:
         rows = [
-            [np.asarray(p.makers[i](p.rng)) for _ in range(size)] if i in chosen else [x] * size
-            for i, x in enumerate(p.operands)
+            [np.asarray(make(p.rng)) for _ in range(size)]
+            if c
+            else [np.asarray(make(p.rng))] * size
+            for make, c in zip(makers, chosen, strict=True)
         ]
-        stacked = p.put(np.stack(r) if i in chosen else r[0] for i, r in enumerate(rows))
-        each = [p.put(r[k] for r in rows) for k in range(size)]
-        axes = tuple(0 if i in chosen else None for i in range(len(rows)))
-        for what, g in {"vmap": f, "vmap of vjp": pulled}.items():
-            if what == "vmap of vjp" and not p.smooth:
-                continue
-            got = host(gg.vmap(g, axes)(*stacked))
-            want = [np.stack(parts) for parts in zip(*[host(g(*e)) for e in each], strict=True)]
-            close(got, want, 1e-11, f"{what} over operands {chosen}")
+        stacked = p.put(np.stack(r) if c else r[0] for r, c in zip(rows, chosen, strict=True))
+        got = host(gg.vmap(g, tuple(0 if c else None for c in chosen))(*stacked))
+        each = [host(g(*p.put(r[k] for r in rows))) for k in range(size)]
+        want = [np.stack(parts) for parts in zip(*each, strict=True)]
+        close(got, want, 1e-11, f"{what}, mapped: {chosen}")
+
+    cotangents = [lambda rng, y=y: like(rng, [y])[0] for y in p.value]
+    for subset in subsets:
+        chosen = [i in subset for i in range(len(p.makers))]
+        compare(f, p.makers, chosen, "vmap")
+        if p.smooth:
+            for mapped in (True, False):
+                both = [*[mapped] * len(p.value), *chosen]
+                compare(pulled, [*cotangents, *p.makers], both, "vmap of vjp")
+    if p.smooth:
+        both = [*[True] * len(p.value), *[False] * len(p.makers)]
+        compare(pulled, [*cotangents, *p.makers], both, "vmap of vjp")
 
 
 def subsets(count: int) -> list[tuple[int, ...]]:
