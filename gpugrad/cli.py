@@ -221,7 +221,7 @@ def _one_line(error: Any) -> str:
         return f"gpugrad: {message}"
     command = error.ctx.command
     allowed = list(getattr(command, "commands", ()))
-    if hasattr(error, "possibilities"):  # an option that there is not
+    if hasattr(error, "possibilities") and hasattr(error, "option_name"):  # no such option
         allowed = [name for option in command.get_params(error.ctx) for name in option.opts]
     if allowed:
         message += f": allowed are {', '.join(allowed)}"

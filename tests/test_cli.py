@@ -42,8 +42,8 @@ def command(*arguments, **options):
         ([*DIGITS, "--seed", "-1"], "--seed': allowed are whole numbers from 0 up, got '-1'"),
         ([*DIGITS, "--device", "gpu"], "unknown device 'gpu': allowed are 'cpu', 'cuda' and"),
         ([*DIGITS, "--device", "cuda:99"], "there is no device 'cuda:99'"),
-        ([*DIGITS, "--steps", "3"], "No such option: --steps.*allowed are --device, --epochs,"),
-        ([*DIGITS, "more"], r"unexpected extra argument\(s\) \(more\)"),
+        ([*DIGITS, "--steps", "3"], "No such option.* .?--steps.*allowed are --device, --epochs,"),
+        ([*DIGITS, "more"], r"unexpected extra argument.* \(more\)"),
         (["graph", "--out", "graph.jpg"], "allowed are names that end in .svg or .png, got"),
     ],
 )
@@ -132,9 +132,11 @@ def test_the_best_device_is_the_default(capsys, tmp_path):
 
 
 def test_learning_rate_that_is_too_large(capsys, tmp_path):
-    assert main([*DIGITS, "--device", "cpu", "--lr", "1000", "--out", str(tmp_path)]) == 2
+    assert main([*DIGITS, "--device", "cpu", "--lr", "1e300", "--out", str(tmp_path)]) == 2
     err = capsys.readouterr().err
-    assert re.fullmatch(r"gpugrad.* the learning rate 1000 is too large; try --lr 100\n", err)
+    assert re.fullmatch(
+        r"gpugrad.* the learning rate 1e\+300 is too large; try --lr 1e\+299\n", err
+    )
 
 
 def test_without_scikit_learn(monkeypatch, capsys, tmp_path):

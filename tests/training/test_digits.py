@@ -135,8 +135,8 @@ def test_the_order_of_sums_does_not_show(tmp_path, monkeypatch):
 
 def test_a_learning_rate_that_is_too_large(tmp_path, recwarn):
     (tmp_path / "curve.png").write_text("of an earlier run")
-    with pytest.raises(FloatingPointError, match="epoch 1: the learning rate 1000 is too large"):
-        run("cpu", tmp_path, lr=1000.0)
+    with pytest.raises(FloatingPointError, match=r"epoch 1: the learning rate 1e\+300 is"):
+        run("cpu", tmp_path, lr=1e300)
     assert not recwarn.list
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
     run("cpu", tmp_path, epochs=1)  # and the next run works
