@@ -69,7 +69,7 @@ def leaked(primitive: Primitive) -> LeakedBoxError:
         f"{primitive.name} was given an array of a transform that has ended, or that runs in "
         "another thread: it was kept from inside a function under grad, vjp, jvp or vmap. Return "
         "the value from that function instead (value_and_grad(f, has_aux=True) returns more than "
-        "the loss)."
+        "the loss). A function with a rule of its own takes such arrays as arguments."
     )
 
 

@@ -27,7 +27,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         Written for one example.
     in_axes
         For each argument the axis to map over, or None to use it whole in every call; an int for
-        all of them; pytrees of ints and None go with pytree arguments.
+        all of them; pytrees of ints and None go with pytree arguments. Keyword arguments are
+        used whole.
     out_axes
         Where the mapped axis is put in each output.
 

@@ -10,6 +10,7 @@ from gpugrad.core.abstract import ShapeDtype, ShapeTrace, shape_dtype
 from gpugrad.core.box import Box, box, strip
 from gpugrad.core.forward import Forward
 from gpugrad.core.trace import deeper
+from gpugrad.ops.cast import is_inexact
 from gpugrad.transforms.kinds import (
     any_array,
     as_input,
@@ -22,7 +23,9 @@ from gpugrad.transforms.kinds import (
     named,
     one_output,
     select,
+    spread,
     unflatten,
+    with_zeros,
     zero,
 )
 from gpugrad.transforms.reverse import pair, vjp
@@ -140,17 +143,24 @@ def linearize(f: Callable[..., Any], *primals: Any) -> Any:
     """
     out, pull = vjp(f, *primals)
     ys, tree = flatten(out)
-    zeros = unflatten(tree, [as_input(zero(y), y) for y in ys])
-    _, transpose = vjp(pull, zeros)
+    at = [i for i, y in enumerate(ys) if is_inexact(shape_dtype(y).dtype)]
+
+    def pull_some(*gs: Any) -> Any:
+        return pull(unflatten(tree, with_zeros(spread(at, gs, len(ys)), ys)))
+
+    _, transpose = vjp(pull_some, *[as_input(zero(ys[i]), ys[i]) for i in at])
     xs, in_tree = flatten(primals)
 
     def push(*tangents: Any) -> Any:
         ts, got = flatten(tangents)
         if got != in_tree:
             raise ValueError(f"linearize: tangents of structure {got} for primals of {in_tree}")
-        return transpose(unflatten(in_tree, [_tangent(x, t) for x, t in zip(xs, ts, strict=True)]))[
-            0
-        ]
+        along = [_tangent(x, t) for x, t in zip(xs, ts, strict=True)]
+        pushed = spread(at, transpose(unflatten(in_tree, along)), len(ys))
+        return unflatten(
+            tree,
+            [as_input(zero(y), y) if t is None else t for t, y in zip(pushed, ys, strict=True)],
+        )
 
     return out, push
 

@@ -42,6 +42,20 @@ def _cut(rows: Any, likes: Sequence[Any], axis: int, as_array: bool) -> list[Any
     return out
 
 
+def _check_complex(real: Any, complex_: Any, what: str, instead: str) -> None:
+    """Refuse a mode whose unit vectors do not span the derivative: of each number only a part."""
+
+    def kinds(tree: Any) -> set[str]:
+        return {shape_dtype(v).dtype.kind for v in flatten(tree)[0]}
+
+    if "c" in kinds(complex_) and kinds(real) - {"c"}:
+        ends = ("inputs", "outputs") if what == "jacrev" else ("outputs", "inputs")
+        raise TypeError(
+            f"{what}: with real {ends[0]} and complex {ends[1]} it would give a part of the "
+            f"derivative only: {instead}, or take real and imaginary parts"
+        )
+
+
 def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The Jacobian by reverse mode: one VJP for each output element, as one batch.
 
@@ -78,6 +92,7 @@ def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
         out, pull = vjp(of_chosen, *[args[n] for n in which])
         ys, tree = flatten(out)
         likes = [shape_dtype(y) for y in ys]
+        _check_complex([args[n] for n in which], ys, "jacrev", "use jacfwd")
         rows = vmap(pull)(unflatten(tree, _basis(ys)))
         as_array = any_array(flatten([args[n] for n in which])[0])
         cut = []
@@ -119,7 +134,9 @@ def jacfwd(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
                     full[n] = x
                 return f(*full, **kwargs)
 
-            return jvp(of_chosen, chosen, unflatten(in_tree, list(units)))[1]
+            out, pushed = jvp(of_chosen, chosen, unflatten(in_tree, list(units)))
+            _check_complex(out, xs, "jacfwd", "use jacrev")
+            return pushed
 
         columns = vmap(along, out_axes=-1)(*_basis(xs))
         leaves, tree = flatten(columns)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from gpugrad.array import one_like
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box, box, strip
@@ -24,6 +26,9 @@ from gpugrad.transforms.kinds import (
     unflatten,
     zero,
 )
+
+
+_NDARRAY = {np.ndarray}
 
 
 class _Pass:
@@ -60,7 +65,8 @@ class _Pass:
             self.out = f(*traced, **kwargs)
         finally:
             state.depth -= 1
-        self.as_array = any_array(self.inputs)
+        kinds = {type(v) for v in self.inputs}
+        self.as_array = kinds != _NDARRAY and any_array(self.inputs)
 
     def pull(self, roots: list[tuple[Any, Any]], retain_graph: bool) -> list[Any]:
         """Gradients for each differentiated argument from (output box, cotangent) pairs."""

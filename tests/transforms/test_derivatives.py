@@ -130,6 +130,34 @@ def test_outputs_that_depend_on_nothing():
     np.testing.assert_array_equal(gg.grad(lambda x: np.sum(np.floor(x)))(X), 0 * X)
 
 
+def test_outputs_of_integers():
+    """They come back as they are, and nothing flows through them."""
+
+    def f(x):
+        return {"x": x * x, "at": np.argmax(x)}
+
+    out, t = gg.jvp(f, (X,), (X,))
+    assert (out["at"], t["at"]) == (1, 0)
+    out, push = gg.linearize(f, X)
+    assert out["at"] == 1
+    for _ in range(2):
+        t = push(Y)
+        np.testing.assert_allclose(t["x"], 2 * X * Y)
+        assert t["at"] == 0
+    out, pull = gg.vjp(f, X)
+    np.testing.assert_allclose(pull({"x": Y, "at": 0})[0], 2 * X * Y)
+
+
+def test_complex_jacobians():
+    z = X + 1j * Y
+    want = np.diag(2 * z)
+    np.testing.assert_allclose(gg.jacrev(np.square)(z), want)
+    np.testing.assert_allclose(gg.jacfwd(np.square)(z), want)
+    np.testing.assert_allclose(gg.jacfwd(lambda x: x * 1j)(X), 1j * np.eye(3))
+    t = gg.linearize(lambda x: x * 1j, X)[1](X)
+    np.testing.assert_allclose(t, 1j * X)
+
+
 def test_elementwise_and_holomorphic():
     np.testing.assert_allclose(gg.elementwise_grad(np.tanh)(X), 1 - np.tanh(X) ** 2)
     each = gg.elementwise_grad(gg.elementwise_grad(np.sin))

@@ -91,6 +91,16 @@ CASES = {
     "argnums of several": (lambda: gg.grad(total, (0, -2))(X), ValueError, r"argnums=\(0, -2\)"),
     "argnums of jacobian": (lambda: gg.jacobian(total, 2)(X), ValueError, "jacrev: argnums=2"),
     "argnum of hvp": (lambda: gg.hvp(total, 1)(X, X), ValueError, "hvp: argnums=1"),
+    "jacrev of complex outputs": (
+        lambda: gg.jacrev(lambda x: x * 1j)(X),
+        TypeError,
+        "jacrev: with real inputs and complex outputs .* use jacfwd",
+    ),
+    "jacfwd of complex inputs": (
+        lambda: gg.jacfwd(lambda x: np.abs(x))(X * 1j),
+        TypeError,
+        "jacfwd: with real outputs and complex inputs .* use jacrev",
+    ),
     "cotangent's shape": (
         lambda: gg.vjp(np.sin, X)[1](X[:2]),
         ValueError,
