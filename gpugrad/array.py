@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.batching import Batch
-from gpugrad.core.box import Box, is_held, register, strip
+from gpugrad.core.box import Box, is_held, is_lent, lend, register, strip
 from gpugrad.core.errors import TapeError
 from gpugrad.core.primitive import registry
 from gpugrad.core.tape import BASE, Leaf, backward
@@ -184,7 +185,7 @@ class Array(Box):
     @property
     def size(self) -> int:
         """Number of elements."""
-        return ShapeDtype(self.shape, self.dtype).size
+        return math.prod(self.shape)
 
     @property
     def itemsize(self) -> int:
@@ -342,6 +343,7 @@ class Array(Box):
         out = Array(value)
         if self._trace is not None:
             out._payload = _CUT
+            lend(value)
         return out
 
     # ------------------------------------------------------------------ moving and converting
@@ -589,10 +591,15 @@ class Array(Box):
         return self
 
     def _check_hold(self) -> None:
-        if self._payload is _CUT:
+        if self._payload is _CUT or (
+            self._trace is None
+            and getattr(self._value, "base", None) is not None
+            and is_lent(self._value)
+        ):
             raise TapeError(
-                "x.detach() shares the memory of an array that the tape may need, so it is not "
-                "changed in place: change a copy, x.detach().copy()"
+                "x.detach() and views under no_grad share the memory of an array that the tape "
+                "may need, so they are not changed in place: change a copy, x.detach().copy(), or "
+                "assign to elements of a parameter itself, w[:2] = w[:2] + 1"
             )
         if is_held(self._value):
             raise TapeError(
@@ -918,6 +925,8 @@ def raw_from_dlpack(x: Any, **options: Any) -> Any:
 
 def one_like(value: Any) -> Any:
     """A 1 of the shape, dtype and device of ``value``: the seed of a backward pass."""
+    if isinstance(value, np.generic):
+        return type(value)(1)
     raw = raw_of(value)
     like = shape_dtype(value)
     if not is_cuda(raw):

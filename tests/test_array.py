@@ -652,6 +652,15 @@ def test_what_is_detached_is_not_written(device):
         d += 1.0
     with pytest.raises(gg.TapeError, match="change a copy"):
         d[0] = 1.0
+    v = d[1:]
+    with pytest.raises(gg.TapeError, match="change a copy"):
+        v += 1.0
+    with gg.no_grad():
+        v = w[1:]
+        with pytest.raises(gg.TapeError, match="change a copy"):
+            v += 1.0
+        h = w * 2.0  # new memory
+        h += 1.0
     e = w.detach().copy()
     e += 1.0
     loss.backward()

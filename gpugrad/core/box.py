@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -65,19 +67,33 @@ class Hold:
     __slots__ = ("__weakref__",)
 
 
+# By the id of the memory's owner, which lives as long as the residual that needs it.
 _holds: WeakValueDictionary[int, Hold] = WeakValueDictionary()
+_lent: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
-def _memory(raw: Any) -> int:
-    """What names the memory of a raw array: all views of one array share it."""
+def _owner(raw: Any) -> Any:
+    """The array that owns the memory of ``raw``: all views of one array share it."""
     while (base := getattr(raw, "base", None)) is not None:
         raw = base
-    return id(raw)
+    return raw
+
+
+def lend(raw: Any) -> None:
+    """Note that constants share the memory of ``raw``, which the tape may need."""
+    owner = _owner(raw)
+    if hasattr(owner, "__array_ufunc__") and not isinstance(owner, np.generic):
+        _lent[id(owner)] = owner
+
+
+def is_lent(raw: Any) -> bool:
+    """Whether ``raw`` is a view of memory that was lent."""
+    return bool(_lent) and id(_owner(raw)) in _lent
 
 
 def hold(raw: Any) -> Hold:
     """Claim the memory of ``raw`` for a residual, for as long as the claim lives."""
-    key = _memory(raw)
+    key = id(_owner(raw))
     found = _holds.get(key)
     if found is None:
         found = _holds[key] = Hold()
@@ -86,7 +102,7 @@ def hold(raw: Any) -> Hold:
 
 def is_held(raw: Any) -> bool:
     """Whether a residual needs the memory of ``raw`` unchanged."""
-    return bool(_holds) and _memory(raw) in _holds
+    return bool(_holds) and id(_owner(raw)) in _holds
 
 
 def any_box(values: Sequence[Any]) -> bool:

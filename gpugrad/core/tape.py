@@ -16,7 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from gpugrad.core import debug
-from gpugrad.core.box import Box, box, constant, hold, new
+from gpugrad.core.box import Box, box, constant, hold, lend, new
 from gpugrad.core.errors import NonFiniteError, TapeError
 from gpugrad.core.trace import Trace, check_level, state
 from gpugrad.core.under import device_under, strip_all
@@ -127,6 +127,8 @@ class Tape(Trace):
         self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]
     ) -> Any:
         y = primitive(*[a._value if _on(self, a) else a for a in args], **params)
+        if getattr(y, "base", None) is not None:
+            lend(y)
         return tuple([constant(o) for o in y]) if primitive.multiple else constant(y)
 
     def lift(self, node: Node, saved: Sequence[Any]) -> list[Any]:
