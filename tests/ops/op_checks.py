@@ -131,6 +131,24 @@ def check_first(p: Point) -> None:
     assert abs(pair(gs, vs) - pair(us, want)) <= 1e-6 * (size_of(us, want) + 1e-3), "vjp"
 
 
+def check_transposes(p: Point) -> None:
+    """A VJP is linear in its cotangent: its own transpose is the JVP, and the other way round."""
+    vs, us = like(p.rng, p.inputs), like(p.rng, p.value)
+    xs, push, pull = p.put(p.inputs), p.put(vs), p.put(us)
+
+    def pulled(*us: Any) -> Any:
+        return gg.vjp(p.f, *xs)[1](us)
+
+    def pushed(*vs: Any) -> Any:
+        return gg.jvp(p.f, xs, vs)[1]
+
+    back, forth = host(pulled(*pull)), host(pushed(*push))
+    close(host(gg.vjp(pulled, *pull)[1](tuple(push))), forth, 1e-9, "transpose of the vjp")
+    close(host(gg.vjp(pushed, *push)[1](tuple(pull))), back, 1e-9, "transpose of the jvp")
+    close(host(gg.jvp(pulled, pull, pull)[1]), back, 1e-9, "vjp along a cotangent")
+    close(host(gg.jvp(pushed, push, push)[1]), forth, 1e-9, "jvp along a tangent")
+
+
 def check_second(p: Point, every: bool) -> None:
     """Second derivatives by way of both modes, against central differences of the gradient."""
     vs, ws = like(p.rng, p.inputs), like(p.rng, p.inputs)

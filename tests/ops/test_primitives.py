@@ -47,6 +47,8 @@ def test_derivatives(case, device):
         if p.smooth:
             checks.check_first(p)
             checks.check_second(p, every=device.kind == "cpu")
+            if device.kind == "cpu":
+                checks.check_transposes(p)
 
 
 @each_case
