@@ -91,7 +91,7 @@ def _tangent(x: Any, t: Any) -> Any:
     want, got = shape_dtype(x), shape_dtype(t)
     if want.shape != got.shape:
         raise ValueError(f"jvp: a tangent of shape {got.shape} for a primal of shape {want.shape}")
-    return strip(t) if want.weak else like(t, x)
+    return strip(t) if want.weak else like(t, x, "jvp: the primal and its tangent")
 
 
 def make_jvp(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:

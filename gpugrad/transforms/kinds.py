@@ -9,11 +9,12 @@ import numpy as np
 import optree
 
 from gpugrad.array import one_like, settle
-from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import Box, box, constant, strip
 from gpugrad.core.trace import Trace
+from gpugrad.device import common_device
 from gpugrad.ops.cast import cast, is_inexact
-from gpugrad.ops.creation import zeros_near
+from gpugrad.ops.creation import raw_of, zeros_near
 
 
 def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Any]:
@@ -79,11 +80,13 @@ def as_input(g: Any, x: Any) -> Any:
     return raw
 
 
-def like(value: Any, x: Any) -> Any:
-    """``value``, raw, in the dtype of ``x``; a number also on its device."""
+def like(value: Any, x: Any, what: str) -> Any:
+    """``value``, raw, in the dtype of ``x``; a number also on its device. Else they must agree."""
     value = strip(value)
     if shape_dtype(value).weak:
         value = one_like(strip(x)) * value
+    raw = [r for r in (raw_of(x), raw_of(value)) if not isinstance(r, ShapeDtype)]
+    common_device(raw, what)
     return cast(value, shape_dtype(x).dtype)
 
 

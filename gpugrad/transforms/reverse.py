@@ -27,7 +27,6 @@ from gpugrad.transforms.kinds import (
     zero,
 )
 
-
 _NDARRAY = {np.ndarray}
 
 
@@ -140,7 +139,7 @@ def seed(y: Any, g: Any, what: str) -> Any:
         raise ValueError(
             f"{what}: a cotangent of shape {got.shape} for an output of shape {want.shape}"
         )
-    return like(g, y)
+    return like(g, y, f"{what}: the output and its cotangent")
 
 
 def transpose(linear: Callable[..., Any], likes: Sequence[Any], given: Any) -> tuple[Any, ...]:

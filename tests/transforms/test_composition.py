@@ -113,7 +113,7 @@ def base_of(names):
 
 
 # The others are the same machinery: they meet each other in the sequences below.
-CORE = ["grad", "jvp", "vmap", "jacfwd", "jacrev", "stop", *SAME]
+CORE = ["grad", "jvp", "vmap", "jacfwd", "jacrev", *SAME]
 
 
 @pytest.mark.parametrize("outer", CORE)
@@ -122,7 +122,7 @@ def test_pairs(inner, outer):
     check(base_of((inner, outer)), (inner, outer))
 
 
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(
     base=st.sampled_from(sorted(BASES)),
     names=st.lists(st.sampled_from(NAMES), min_size=3, max_size=4),

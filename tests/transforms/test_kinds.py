@@ -188,6 +188,16 @@ def test_gradients_belong_to_the_caller(device, name):
                 np.testing.assert_array_equal(host(v), kept)
 
 
+def test_cotangents_and_tangents_from_another_device(cuda):
+    x = cuda.asarray(X)
+    with pytest.raises(gg.DeviceError, match=r"vjp: the output and its cotangent.*cuda:0.*cpu"):
+        gg.vjp(np.sin, x)[1](X)
+    with pytest.raises(gg.DeviceError, match=r"jvp: the primal and its tangent.*cuda:0.*cpu"):
+        gg.jvp(np.sin, (x,), (X,))
+    _, t = gg.jvp(np.sin, (x[0],), (1.0,))  # a number goes with any device
+    assert isinstance(t, cuda.ndarray)
+
+
 def test_outputs_of_vmap_are_writable(device):
     x = on(device, X)
     constant = gg.vmap(lambda s: x)(x)
