@@ -49,8 +49,12 @@ def _held() -> dict[str, int]:
     from gpugrad.core.tape import Node
 
     held: dict[str, int] = {}
+    seen = set()  # an array that several operations need is the first one's
     for thing in gc.get_objects():
-        if isinstance(thing, Node) and isinstance(thing.saved, tuple) and thing.saved:
-            name = thing.plan.primitive.name
-            held[name] = held.get(name, 0) + sum(getattr(v, "nbytes", 0) for v in thing.saved)
+        if isinstance(thing, Node) and isinstance(thing.saved, tuple):
+            for v in thing.saved:
+                if getattr(v, "nbytes", 0) and id(v) not in seen:
+                    seen.add(id(v))
+                    name = thing.plan.primitive.name
+                    held[name] = held.get(name, 0) + v.nbytes
     return held
