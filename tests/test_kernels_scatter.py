@@ -147,3 +147,10 @@ def test_indices_out_of_range_on_cuda_wrap_as_in_cupy(cuda):
     x, at = cuda.arange(4.0), cuda.array([5, -1, 5])
     _, pull = gg.vjp(lambda x: x[at], x)
     assert pull(cuda.ones(3))[0].tolist() == [0, 2, 0, 1]
+
+
+@pytest.mark.parametrize("index", ["int8", "uint8"])
+def test_indices_narrower_than_the_array_is_long(device, xp, index):
+    at = xp.array([-1, 5] if index == "int8" else [200, 5], index)
+    g = gg.grad(lambda x: x[at].sum())(xp.zeros((300, 2)))
+    assert g.sum(1).nonzero()[0].tolist() == ([5, 299] if index == "int8" else [5, 200])

@@ -128,6 +128,7 @@ def _index_add(xp: Any, g: Any, *indices: Any, shape: tuple[int, ...], spec: Any
 
         if spec == (HOLE,) and indices[0].dtype.kind in "iu":
             rows, g = indices[0].ravel(), g.reshape(indices[0].size, -1)
+            rows = rows.astype(np.int64, copy=False)  # a narrow type may not hold the height
             add_rows(out.reshape(shape[0], -1), rows % shape[0], g)  # negative ones count back
         else:
             places = xp.arange(out.size).reshape(shape)[at]
