@@ -90,10 +90,16 @@ class Plan:
     def pull(self, g: Any, saved: Sequence[Any]) -> list[tuple[int, Any]]:
         """The cotangents of the operands, as (operand, cotangent), from the output's."""
         if self.joint is None:
-            return [
-                (i, rule(g, *saved) if at is None else rule(g, *[saved[j] for j in at]))
-                for i, rule, at in self.rules
-            ]
+            out = []
+            for i, rule, at in self.rules:
+                if at is None:
+                    c = rule(g, *saved)
+                elif len(at) == 1:
+                    c = rule(g, saved[at[0]])
+                else:
+                    c = rule(g, *[saved[j] for j in at])
+                out.append((i, c))
+            return out
         ((_, rule, at),) = self.rules
         return list(enumerate(rule(g, *(saved if at is None else [saved[j] for j in at]))))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.ops.batching import lead
@@ -16,9 +18,19 @@ from gpugrad.ops.reductions import logsumexp
 from gpugrad.ops.shape import expand_dims, reshape_p
 
 
+def _top(xp: Any, x: Any) -> Any:
+    # The ufunc's own reduction: what x.max and x.sum come down to, without a Python call between.
+    return np.maximum.reduce(x, axis=1) if xp is np else x.max(axis=1)
+
+
+def _total(xp: Any, x: Any) -> Any:
+    return np.add.reduce(x, axis=1) if xp is np else x.sum(axis=1)
+
+
 def _forward(xp: Any, logits: Any, labels: Any) -> Any:
-    top = logits.max(axis=1)
-    y = xp.exp(logits - top[:, None]).sum(axis=1)
+    top = _top(xp, logits)
+    e = logits - top[:, None]
+    y = _total(xp, xp.exp(e, out=e))
     y = xp.log(y, out=y)
     y += top
     y -= logits[xp.arange(len(labels)), labels]
@@ -26,13 +38,14 @@ def _forward(xp: Any, logits: Any, labels: Any) -> Any:
 
 
 def _forward_mean(xp: Any, logits: Any, labels: Any) -> Any:
-    return _forward(xp, logits, labels).mean()
+    each = _forward(xp, logits, labels)
+    return each.sum() / len(labels) if each.itemsize > 2 else each.mean()
 
 
 def _slope(xp: Any, g: Any, logits: Any, labels: Any) -> Any:
-    p = logits - logits.max(axis=1)[:, None]
+    p = logits - _top(xp, logits)[:, None]
     p = xp.exp(p, out=p)
-    p /= p.sum(axis=1)[:, None]
+    p /= _total(xp, p)[:, None]
     p[xp.arange(len(labels)), labels] -= 1
     p *= g[:, None] if g.ndim else g
     return p
