@@ -172,15 +172,21 @@ def _log_base(a: Any) -> Any:
     return log(where(a == 0, 1, a))
 
 
+def _scaled(g: Any, factor: float) -> Any:
+    """``g * factor`` in the type of ``g``: of bfloat16 and a fraction NumPy makes float32."""
+    like = shape_dtype(g)
+    return g * factor if like.weak else cast(g * factor, like.dtype)
+
+
 # Roots, exponentials, logarithms
-sqrt = unary("sqrt", lambda g, y: g * 0.5 / y)
+sqrt = unary("sqrt", lambda g, y: g / (2 * y))
 cbrt = unary("cbrt", lambda g, y: g / (3 * y * y))
 exp = unary("exp", lambda g, y: g * y)
-exp2 = unary("exp2", lambda g, y: g * y * math.log(2))
+exp2 = unary("exp2", lambda g, y: _scaled(g * y, math.log(2)))
 expm1 = unary("expm1", lambda g, y: g * (y + 1))
 log: Primitive = unary("log", lambda g, x: g / x)
-log2 = unary("log2", lambda g, x: g / (x * math.log(2)))
-log10 = unary("log10", lambda g, x: g / (x * math.log(10)))
+log2 = unary("log2", lambda g, x: _scaled(g / x, 1 / math.log(2)))
+log10 = unary("log10", lambda g, x: _scaled(g / x, 1 / math.log(10)))
 log1p = unary("log1p", lambda g, x: g / (1 + x))
 logaddexp = binary("logaddexp", lambda g, a, y: g * _share(a, y), lambda g, b, y: g * _share(b, y))
 logaddexp2 = binary(
@@ -221,8 +227,8 @@ tanh = unary("tanh", lambda g, y: g - g * (y * y))
 arcsinh = unary("arcsinh", lambda g, x: g / sqrt(x * x + 1))
 arccosh = unary("arccosh", lambda g, x: g / (sqrt(x - 1) * sqrt(x + 1)))
 arctanh = unary("arctanh", lambda g, x: g / (1 - x * x))
-deg2rad = unary("deg2rad", lambda g: g * (math.pi / 180))
-rad2deg = unary("rad2deg", lambda g: g * (180 / math.pi))
+deg2rad = unary("deg2rad", lambda g: _scaled(g, math.pi / 180))
+rad2deg = unary("rad2deg", lambda g: _scaled(g, 180 / math.pi))
 radians, degrees = deg2rad, rad2deg
 sinc = unary("sinc", lambda g, x, y: g * _sinc_slope(x, y))
 
@@ -263,7 +269,7 @@ def _number(a: Any) -> Any:
 
 
 def _tie(g: Any, wins: Any, ties: Any) -> Any:
-    return gate(g, wins) + gate(0.5 * g, ties)
+    return gate(g, wins) + gate(g / 2, ties)
 
 
 absolute = Primitive(

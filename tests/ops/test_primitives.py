@@ -138,11 +138,20 @@ def test_every_primitive_has_its_rules(name):
 
 # ------------------------------------------------------------------------------ bfloat16
 
+WIDENED = {"sinc", "linear"}
+"""NumPy computes these in float32 from bfloat16."""
+
+
+def _of_floats(case: Case) -> bool:
+    p = checks.Point(case, *by_seed(3), CPU)
+    return case.low and p.smooth and all(x.dtype.kind != "c" for x in p.operands)
+
 
 @pytest.mark.parametrize(
-    "name", ["exp", "tanh", "add", "multiply", "matmul", "sum", "mean", "max", "where", "reshape"]
+    "name", [n for n, c in CASES.items() if _of_floats(c) and n not in WIDENED]
 )
 def test_bfloat16_gradients(name):
     p = checks.Point(CASES[name], *by_seed(3), CPU)
-    checks.check_shape_rule(p, {"f": ml_dtypes.bfloat16})
-    checks.check_gradient_dtype(p, {"f": ml_dtypes.bfloat16})
+    with np.errstate(all="ignore"):
+        checks.check_shape_rule(p, {"f": ml_dtypes.bfloat16})
+        checks.check_gradient_dtype(p, {"f": ml_dtypes.bfloat16})
