@@ -28,7 +28,7 @@ def points(case: Case, device: Device, count: int) -> Any:
     small = device.kind == "cuda"
 
     def run(check: Any) -> None:
-        @examples(1 if small else count)
+        @examples(2 if small else count)
         @given(st.data())
         def drawn(data: st.DataObject) -> None:
             with np.errstate(all="ignore"):
