@@ -180,7 +180,13 @@ class Array(Box):
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return len(self.shape)
+        value = self._value
+        try:
+            found: int = value.ndim
+        except AttributeError:
+            return 0
+        trace = self._trace
+        return found if trace is None else found - trace.hidden
 
     @property
     def size(self) -> int:

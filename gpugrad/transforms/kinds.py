@@ -142,6 +142,8 @@ def one_output(out: Any, what: str) -> Any:
 
 def select(argnums: int | Sequence[int], count: int, what: str) -> tuple[int, ...]:
     """Normal positions of the arguments to differentiate."""
+    if isinstance(argnums, int) and 0 <= argnums < count:
+        return (argnums,)
     wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for n in wanted:
         if not -count <= n < count:

@@ -56,7 +56,10 @@ class _Pass:
                 leaves, tree = flatten(args[n])
                 check_differentiable(leaves, what, n, allow_int)
                 nodes = [Leaf() for _ in leaves]
-                boxes = [box(strip(v), tape, node) for v, node in zip(leaves, nodes)]
+                boxes = [
+                    box(v if type(v) is np.ndarray else strip(v), tape, node)
+                    for v, node in zip(leaves, nodes)
+                ]
                 traced[n] = unflatten(tree, boxes)
                 self.inputs += leaves
                 self.nodes += nodes
