@@ -39,7 +39,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """
     if bias is None:
         return x @ weight.T
-    if x.ndim == 2 and x.dtype == weight.dtype == bias.dtype:
+    dtype = x.dtype
+    if x.ndim == 2 and dtype == weight.dtype and dtype == bias.dtype:
         return linear_p(x, weight, bias)
     return x @ weight.T + bias
 

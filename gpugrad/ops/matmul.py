@@ -26,6 +26,13 @@ from gpugrad.ops.shape import (
 )
 
 
+def product(a: Any, b: Any) -> Any:
+    """``a @ b``; of two BLAS matrices by their ``dot``, at half the price for small ones."""
+    if type(a) is type(b) is np.ndarray and a.ndim == b.ndim == 2 and a.dtype.char in "fdFD":
+        return a.dot(b)
+    return a @ b
+
+
 def _matmul_shape(a: ShapeDtype, b: ShapeDtype) -> ShapeDtype:
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not multiply")
@@ -35,7 +42,7 @@ def _matmul_shape(a: ShapeDtype, b: ShapeDtype) -> ShapeDtype:
 
 
 def _left_vjp(g: Any, b: Any, a_like: ShapeDtype) -> Any:
-    return unbroadcast(g @ b.mT, a_like)
+    return unbroadcast(product(g, b.mT), a_like)
 
 
 def _right_vjp(g: Any, a: Any, b_like: ShapeDtype) -> Any:
@@ -43,7 +50,7 @@ def _right_vjp(g: Any, a: Any, b_like: ShapeDtype) -> Any:
         # One matrix for a stack: a single product over all rows, not a stack of products summed.
         a = reshape_p(a, shape=(math.prod(a.shape[:-1]), a.shape[-1]))
         g = reshape_p(g, shape=(math.prod(g.shape[:-1]), g.shape[-1]))
-    return unbroadcast(a.mT @ g, b_like)
+    return unbroadcast(product(a.mT, g), b_like)
 
 
 def _fit(t: Any, y_like: ShapeDtype) -> Any:
@@ -68,7 +75,7 @@ def _matmul_batch(
 
 matmul_p: Primitive = Primitive(
     "matmul",
-    "matmul",
+    lambda xp, a, b: product(a, b),
     "a b",
     shape=_matmul_shape,
     vjp=(_left_vjp, _right_vjp),
