@@ -232,17 +232,22 @@ def backward(
     pending: dict[int, tuple[Node, Any]] = {}
     owned: set[int] = set()  # cotangents whose buffer was allocated here: added to in place
     heap: list[int] = []
-    arrived = list(roots)
+    start = list(roots)
+    parents: Sequence[Node | None] = [node for node, _ in start]
+    pulled: Iterable[tuple[int, Any]] = enumerate([g for _, g in start])
     while True:
-        for node, g in arrived:
-            key = node.id
+        for i, c in pulled:
+            parent = parents[i]
+            if c is None or parent is None:
+                continue
+            key = parent.id
             if key in pending:
-                with on(device_under(g)):
-                    g = _add(pending[key][1], g, key in owned)
+                with on(device_under(c)):
+                    c = _add(pending[key][1], c, key in owned)
                 owned.add(key)
-            elif node.plan is not None:  # a leaf has nowhere to pass its cotangent on to: it waits
+            elif parent.plan is not None:  # a leaf has nowhere to pass its cotangent on to
                 heappush(heap, key)
-            pending[key] = (node, g)
+            pending[key] = (parent, c)
         if not heap:
             break
         node, g = pending.pop(heappop(heap))
@@ -261,7 +266,7 @@ def backward(
             pulled = plan.pull(g, saved)
         else:
             i, rule = plan.single
-            pulled = [(i, rule(g, *saved))]
+            pulled = ((i, rule(g, *saved)),)
         parents = node.parents
         if not retain_graph:
             node.saved = None
@@ -269,9 +274,6 @@ def backward(
             node.held = None
         if debug.nans:
             _check_cotangents(node, g, pulled)
-        arrived = [
-            (parent, c) for i, c in pulled if c is not None and (parent := parents[i]) is not None
-        ]
     if watch is not None:
         for node, g in pending.values():
             watch(node, g)
@@ -300,7 +302,7 @@ def _restore(saved: Any) -> Any:
     return saved
 
 
-def _check_cotangents(node: Node, g: Any, pulled: list[tuple[int, Any]]) -> None:
+def _check_cotangents(node: Node, g: Any, pulled: Iterable[tuple[int, Any]]) -> None:
     if debug.has_nan(strip_all(g)):
         return
     for i, c in pulled:

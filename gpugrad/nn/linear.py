@@ -40,7 +40,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if bias is None:
         return x @ weight.T
     dtype = x.dtype
-    if x.ndim == 2 and dtype == weight.dtype and dtype == bias.dtype:
+    if x.ndim == 2 and dtype == weight.dtype and dtype == bias.dtype and dtype.char in "fdFD":
         return linear_p(x, weight, bias)
     return x @ weight.T + bias
 
