@@ -34,11 +34,15 @@ B = TypeVar("B", bound=Box)
 
 _kind: type[Box] = Box
 
+BOX_TYPES: set[type] = {Box}
+"""The classes of boxes: on the hot path ``type(v) in BOX_TYPES`` is half of ``isinstance``."""
+
 
 def register(cls: type[B]) -> type[B]:
     """Name the class of box that users meet; ``gpugrad.array`` does this once."""
     global _kind
     _kind = cls
+    BOX_TYPES.add(cls)
     return cls
 
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from gpugrad.core import debug
 from gpugrad.core.abstract import fit, shape_dtype
-from gpugrad.core.box import Box, any_box, constant
+from gpugrad.core.box import BOX_TYPES, Box, any_box, constant
 from gpugrad.core.errors import explain
 from gpugrad.core.trace import leaked, state
 from gpugrad.device import HOST_TYPES, common_device, namespace, on
@@ -188,10 +188,12 @@ class Primitive:
         top = None
         boxed = False
         for a in args:
-            if isinstance(a, Box):
+            if type(a) in BOX_TYPES:
                 boxed = True
                 trace = a._trace
-                if trace is not None and (top is None or trace.level > top.level):
+                if trace is top or trace is None:
+                    continue
+                if top is None or trace.level > top.level:
                     top = trace
         if top is not None:
             if top.level > state.depth:

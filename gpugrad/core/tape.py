@@ -16,7 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from gpugrad.core import debug
-from gpugrad.core.box import Box, box, constant, hold, lend, new
+from gpugrad.core.box import BOX_TYPES, Box, box, constant, hold, lend, new
 from gpugrad.core.errors import NonFiniteError, TapeError
 from gpugrad.core.trace import Trace, check_level, state
 from gpugrad.core.under import device_under, strip_all
@@ -75,7 +75,7 @@ class Tape(Trace):
         bit = 1
         kind: type[Box]
         for a in args:
-            if isinstance(a, Box):
+            if type(a) in BOX_TYPES:
                 trace = a._trace
                 if trace is self:
                     kind = type(a)

@@ -134,7 +134,7 @@ def named(f: Callable[..., Any], wrapper: Callable[..., Any], what: str) -> Call
 
 def one_output(out: Any, what: str) -> Any:
     """The single array that a scalar loss must be."""
-    if not (hasattr(out, "shape") or isinstance(out, int | float | complex)):
+    if not (isinstance(out, Box | int | float | complex) or hasattr(out, "shape")):
         got = "None (is a return missing?)" if out is None else f"a {type(out).__name__}"
         raise TypeError(f"{what}: the function must return one array, it returned {got}")
     return out

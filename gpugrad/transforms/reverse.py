@@ -202,7 +202,7 @@ def value_and_grad(
         run = _Pass(f, args, kwargs, select(argnums, len(args), what), what)
         loss, aux = pair(run.out, what) if has_aux else (run.out, None)
         shape, dtype, _ = got = shape_dtype(one_output(loss, what))
-        if got.size != 1:
+        if shape and got.size != 1:
             raise TypeError(
                 f"{what}: the function must return one number, it returned shape {shape}. "
                 "Reduce it with np.mean or np.sum, or use vjp, jacobian or elementwise_grad."
