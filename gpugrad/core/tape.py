@@ -46,7 +46,7 @@ class Leaf(Node):
     """Where a gradient is wanted.
 
     ``owner`` refers weakly to the array whose ``.grad`` it is, None for a transform's argument;
-    ``stale`` says that the owner was written to since.
+    ``stale`` says that this owner was written to since.
     """
 
     __slots__ = ("owner", "stale")
@@ -57,7 +57,8 @@ class Leaf(Node):
         self.parents = ()
         self.saved = ()
         self.owner = owner
-        self.stale = False
+        if owner is not None:
+            self.stale = False
 
 
 class Tape(Trace):

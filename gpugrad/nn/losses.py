@@ -9,6 +9,16 @@ from gpugrad.core.abstract import shape_dtype
 from gpugrad.numpy import asarray, mean, moveaxis, ravel, reshape, sum
 from gpugrad.ops.losses import cross_entropy_p, mean_cross_entropy_p
 
+
+def _common(logits: Any, labels: Any) -> bool:
+    """Whether this is the case of every training step: (N, C) scores of N integers."""
+    try:
+        (count, _), (other,) = logits.shape, labels.shape
+        return bool(count == other and labels.dtype.kind in "iu")
+    except (AttributeError, ValueError):
+        return False
+
+
 _REDUCE: dict[str, Callable[[Any], Any]] = {"mean": mean, "sum": sum, "none": lambda losses: losses}
 
 
@@ -50,12 +60,9 @@ def cross_entropy(
         raise ValueError(
             f"cross_entropy: reduction={reduction!r} is none of 'mean', 'sum' and 'none'"
         )
+    if reduction == "mean" and _common(logits, labels):
+        return mean_cross_entropy_p(logits, labels)
     scores, classes = shape_dtype(logits), shape_dtype(labels)
-    samples = scores.shape[:1]
-    if len(scores.shape) == 2 and classes.shape == samples and classes.dtype.kind in "iu":
-        if reduction == "mean":
-            return mean_cross_entropy_p(logits, labels)
-        return _REDUCE[reduction](cross_entropy_p(logits, labels))
     if classes.dtype.kind not in "iu":
         raise TypeError(
             f"cross_entropy: labels are the classes' numbers, integers; got {classes.dtype}"

@@ -108,10 +108,9 @@ def gradients(
 
     None shares memory with another or with ``seeds``, the cotangents of the outputs.
     """
-    settled = settle(with_zeros(found, inputs), seeds)
+    settled = settle([zero(x) if g is None else g for g, x in zip(found, inputs)], seeds)
     return [
-        g if type(g) is np.ndarray is type(x) else as_input(g, x)
-        for g, x in zip(settled, inputs, strict=True)
+        g if type(g) is np.ndarray is type(x) else as_input(g, x) for g, x in zip(settled, inputs)
     ]
 
 
