@@ -13,7 +13,7 @@ derived    a residual computed from these, such as a mask (``derived=``)
 parameter  a static parameter of the call, such as ``axis``
 ========== ==============================================================
 
-So ``lambda g, y: g * (1 - y * y)`` is the derivative of tanh, and the tape keeps ``y``
+So ``lambda g, y: g - g * (y * y)`` is the derivative of tanh, and the tape keeps ``y``
 and nothing else.
 """
 

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from gpugrad.core.abstract import ShapeDtype
 from gpugrad.core.primitive import Primitive
 from gpugrad.ops.batching import lead
 from gpugrad.ops.broadcast import broadcast_to
+from gpugrad.ops.matmul import product
 from gpugrad.ops.shape import expand_dims
-
-
-def _product(a: Any, b: Any) -> Any:
-    # ndarray.dot of two BLAS matrices is matmul at half its price for small ones.
-    return a.dot(b) if type(a) is type(b) is np.ndarray else a @ b
 
 
 def _forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
@@ -25,7 +19,7 @@ def _forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
             f"shapes x {x.shape}, weight {weight.shape} and bias {bias.shape} do not go together: "
             "x is (samples, inputs), weight (outputs, inputs), bias (outputs,)"
         )
-    y = _product(x, weight.T)
+    y = product(x, weight.T)
     y += bias
     return y
 
@@ -57,8 +51,8 @@ linear_p = Primitive(
     "x weight bias",
     shape=lambda x, weight, bias: ShapeDtype((x.shape[0], weight.shape[0]), x.dtype),
     vjp=(
-        lambda g, weight: _product(g, weight),
-        lambda g, x: _product(g.T, x),
+        lambda g, weight: product(g, weight),
+        lambda g, x: product(g.T, x),
         lambda g: g.sum(0),
     ),
     joint_jvp=_jvp,
