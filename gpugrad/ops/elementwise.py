@@ -143,16 +143,12 @@ negative = unary("negative", lambda g: -g)
 positive = unary("positive", lambda g: g)
 reciprocal = unary("reciprocal", lambda g, y: -g * y * y)
 square = unary("square", lambda g, x: g * (2 * x))
-power = binary(
-    "power",
+_power_rules: tuple[Rule, Rule] = (
     lambda g, a, b: g * (b * a ** _less_one(b)),
     lambda g, a, y: g * (y * _log_base(a)),
 )
-float_power = binary(
-    "float_power",
-    lambda g, a, b: g * (b * a ** _less_one(b)),
-    lambda g, a, y: g * (y * _log_base(a)),
-)
+power = binary("power", *_power_rules)
+float_power = binary("float_power", *_power_rules)
 mod = binary("mod", lambda g: g, lambda g, a, b: -g * floor(a / b))
 remainder = mod
 fmod = binary("fmod", lambda g: g, lambda g, a, b: -g * trunc(a / b))

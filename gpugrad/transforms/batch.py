@@ -10,11 +10,11 @@ import optree
 from gpugrad.array import settle
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.batching import Batch
-from gpugrad.core.box import Box, strip
+from gpugrad.core.box import Box, any_box, strip
 from gpugrad.core.trace import deeper
 from gpugrad.ops.batching import lead
 from gpugrad.ops.shape import moveaxis, normal_axis
-from gpugrad.transforms.kinds import any_array, enter, leave, named, one_output
+from gpugrad.transforms.kinds import enter, leave, named, one_output
 from gpugrad.transforms.reverse import grad
 
 
@@ -69,7 +69,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         ]
         # Settled: outputs may share memory with each other, with inputs, or among their rows.
         settled = settle(done, [strip(v) for v in leaves])
-        as_array = any_array(leaves)
+        as_array = any_box(leaves)
         return optree.tree_unflatten(out_tree, [leave(y, as_array) for y in settled])
 
     return named(f, wrapped, "vmap")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.core.box import Box
+from gpugrad.core.box import Box, any_box
 from gpugrad.core.checkpoint import Region
 from gpugrad.core.primitive import Primitive
 from gpugrad.core.tape import BASE
@@ -82,7 +82,7 @@ class _Custom(Primitive):
     __slots__ = ()
 
     def evaluate(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
-        if any(isinstance(v, Box) for v in values):
+        if any_box(values):
             return self(*values, **params)
         call: _Call = params["call"]
         return call.outputs(call.run(*unflatten(call.tree, list(values))))

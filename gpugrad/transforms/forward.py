@@ -7,12 +7,11 @@ from typing import Any
 
 from gpugrad.array import settle
 from gpugrad.core.abstract import ShapeDtype, ShapeTrace, shape_dtype
-from gpugrad.core.box import Box, box, strip
+from gpugrad.core.box import Box, any_box, box, strip
 from gpugrad.core.forward import Forward
 from gpugrad.core.trace import deeper
 from gpugrad.ops.cast import is_inexact
 from gpugrad.transforms.kinds import (
-    any_array,
     as_input,
     below,
     check_differentiable,
@@ -67,13 +66,13 @@ def jvp(
     if tree != other:
         raise ValueError(f"jvp: tangents of structure {other} for primals of {tree}")
     for n, x in enumerate(primals):
-        check_differentiable(flatten(x)[0], "jvp", n, False)
+        check_differentiable(flatten(x)[0], "jvp", n)
     with deeper() as level:
         trace = Forward(level)
         boxes = [enter(x, trace, _tangent(x, t)) for x, t in zip(xs, ts, strict=True)]
         out = f(*unflatten(tree, boxes))
     out, aux = pair(out, "jvp") if has_aux else (out, None)
-    as_array = any_array(xs) or any_array(ts)
+    as_array = any_box(xs) or any_box(ts)
     ys, out_tree = flatten(out)
     for y in ys or [out]:
         one_output(y, "jvp")

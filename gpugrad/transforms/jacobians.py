@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.box import any_box
 from gpugrad.device import namespace, on
 from gpugrad.ops.creation import device_near
 from gpugrad.ops.shape import reshape
 from gpugrad.transforms.batch import vmap
 from gpugrad.transforms.forward import jvp
-from gpugrad.transforms.kinds import any_array, flatten, leave, named, select, unflatten
+from gpugrad.transforms.kinds import flatten, leave, named, select, unflatten
 from gpugrad.transforms.reverse import grad, vjp
 
 
@@ -94,7 +95,7 @@ def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
         likes = [shape_dtype(y) for y in ys]
         _check_complex([args[n] for n in which], ys, "jacrev", "use jacfwd")
         rows = vmap(pull)(unflatten(tree, _basis(ys)))
-        as_array = any_array(flatten([args[n] for n in which])[0])
+        as_array = any_box(flatten([args[n] for n in which])[0])
         cut = []
         for row in rows:
             leaves, in_tree = flatten(row)
@@ -142,7 +143,7 @@ def jacfwd(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
         leaves, tree = flatten(columns)
         out = []
         for y in leaves:
-            parts = unflatten(in_tree, _cut(y, likes, y.ndim - 1, any_array(xs)))
+            parts = unflatten(in_tree, _cut(y, likes, y.ndim - 1, any_box(xs)))
             out.append(parts[0] if isinstance(argnums, int) else parts)
         return unflatten(tree, out)
 

@@ -43,12 +43,7 @@ def leave(value: Any, as_array: bool) -> Any:
     return constant(value) if as_array and hasattr(value, "shape") else value
 
 
-def any_array(leaves: Iterable[Any]) -> bool:
-    """Whether the caller works with ``Array`` rather than raw arrays."""
-    return any(isinstance(v, Box) for v in leaves)
-
-
-def check_differentiable(leaves: Sequence[Any], what: str, argnum: int, allow_int: bool) -> None:
+def check_differentiable(leaves: Sequence[Any], what: str, argnum: int) -> None:
     """Refuse to differentiate with respect to integers, booleans and things that are no arrays."""
     for leaf in leaves:
         if type(leaf) is np.ndarray and leaf.dtype.kind in "fc":
@@ -59,7 +54,7 @@ def check_differentiable(leaves: Sequence[Any], what: str, argnum: int, allow_in
                 "respect to arrays and numbers. Pass it another way, or choose argnums."
             )
         dtype = shape_dtype(leaf).dtype
-        if not allow_int and not is_inexact(dtype):
+        if not is_inexact(dtype):
             raise TypeError(
                 f"{what}: argument {argnum} has dtype {dtype}, and a gradient needs floating-point "
                 "or complex numbers: convert it with astype(float), or write 3.0 for 3"

@@ -9,11 +9,10 @@ import numpy as np
 
 from gpugrad.array import one_like
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.core.box import Box, box, strip
+from gpugrad.core.box import Box, any_box, box, strip
 from gpugrad.core.tape import Leaf, Tape, backward
 from gpugrad.core.trace import state
 from gpugrad.transforms.kinds import (
-    any_array,
     below,
     check_differentiable,
     flatten,
@@ -33,7 +32,7 @@ _NDARRAY = {np.ndarray}
 class _Pass:
     """One forward pass under a tape, with what a backward pass needs."""
 
-    __slots__ = ("as_array", "inputs", "nodes", "out", "tape", "trees", "which")
+    __slots__ = ("as_array", "inputs", "nodes", "out", "tape", "trees")
 
     def __init__(
         self,
@@ -42,19 +41,17 @@ class _Pass:
         kwargs: dict[str, Any],
         which: tuple[int, ...],
         what: str,
-        allow_int: bool = False,
     ) -> None:
         state.depth += 1
         try:
             tape = self.tape = Tape(state.depth)
-            self.which = which
             self.inputs: list[Any] = []
             self.nodes: list[Leaf] = []
             self.trees = []
             traced = list(args)
             for n in which:
                 leaves, tree = flatten(args[n])
-                check_differentiable(leaves, what, n, allow_int)
+                check_differentiable(leaves, what, n)
                 nodes = [Leaf() for _ in leaves]
                 boxes = [
                     box(v if type(v) is np.ndarray else strip(v), tape, node)
@@ -68,7 +65,7 @@ class _Pass:
         finally:
             state.depth -= 1
         kinds = {type(v) for v in self.inputs}
-        self.as_array = kinds != _NDARRAY and any_array(self.inputs)
+        self.as_array = kinds != _NDARRAY and any_box(self.inputs)
 
     def pull(self, roots: list[tuple[Any, Any]], retain_graph: bool) -> list[Any]:
         """Gradients for each differentiated argument from (output box, cotangent) pairs."""

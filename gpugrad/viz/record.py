@@ -109,7 +109,7 @@ def graph_of_function(
             leaves: list[Any]
             paths, leaves, tree = optree.tree_flatten_with_path(arg)
             if argnums is not None and n in which:
-                check_differentiable(leaves, "viz.graph", n, allow_int=False)
+                check_differentiable(leaves, "viz.graph", n)
             for i, (path, leaf) in enumerate(zip(paths, leaves)):
                 label = name + "".join(f"[{key!r}]" for key in path)
                 if n in which and _has_gradient(leaf):
