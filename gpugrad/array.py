@@ -6,16 +6,17 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 from weakref import ref
 
 import numpy as np
 
+from gpugrad import dispatch
+from gpugrad.conversion import raw_array
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box, is_held, is_lent, lend, register, strip
 from gpugrad.core.errors import TapeError
-from gpugrad.core.primitive import registry
 from gpugrad.core.tape import BASE, Leaf, backward
 from gpugrad.core.trace import state
 from gpugrad.device import (
@@ -42,15 +43,6 @@ from gpugrad.ops import (
 )
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.creation import raw_of
-
-functions: dict[Any, Callable[..., Any]] = {}
-"""Our function for each of NumPy's and CuPy's; ``gpugrad.numpy`` fills it."""
-
-ufuncs: dict[Any, Callable[..., Any]] = {}
-"""Our function for each NumPy ufunc."""
-
-by_name: dict[str, Callable[..., Any]] = {}
-"""Our function for each name in ``gpugrad.numpy``."""
 
 
 def _binary(op: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
@@ -760,7 +752,7 @@ class Array(Box):
 
     def repeat(self, repeats: Any, axis: Any = None) -> Any:
         """Elements repeated along ``axis``."""
-        return by_name["repeat"](self, repeats, axis)
+        return dispatch.by_name["repeat"](self, repeats, axis)
 
     def nonzero(self) -> Any:
         """Positions of the elements that are not zero, an array for each axis."""
@@ -768,57 +760,11 @@ class Array(Box):
 
     # ------------------------------------------------------------------ NumPy's and CuPy's calls
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        if options.get("out") is not None:
-            _refuse_out(options["out"], ufunc.__name__)
-        options.pop("out", None)
-        dtype = options.pop("dtype", None)
-        if options.pop("where", True) is not True:
-            raise TypeError(f"{ufunc.__name__}: where= is not supported; use where(mask, a, b)")
-        # NumPy makes its scalar on the left of a comparison an array, which would have a device.
-        inputs = tuple([i[()] if isinstance(i, np.ndarray) and i.ndim == 0 else i for i in inputs])
-        if method == "__call__":
-            rule = ufuncs.get(ufunc) or _missing(ufunc.__name__)
-            inputs = tuple([cast(i, dtype) for i in inputs]) if dtype is not None else inputs
-            return rule(*inputs)
-        return _ufunc_method(ufunc, method, inputs, dtype, options)
+    __array_ufunc__ = dispatch.array_ufunc
+    __array_function__ = dispatch.array_function
+    __cupy_override_elementwise_kernel__ = dispatch.cupy_elementwise
+    __cupy_override_reduction_kernel__ = dispatch.cupy_reduction
 
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        rule = functions.get(func)
-        if rule is None:
-            rule = by_name.get(func.__name__)
-            if rule is None or getattr(func, "__module__", "numpy").split(".")[0] not in (
-                "numpy",
-                "cupy",
-            ):
-                _missing(func.__name__)
-        return rule(*args, **_plain(kwargs, func.__name__))
-
-    def __cupy_override_elementwise_kernel__(self, kernel: Any, *args: Any, **kwargs: Any) -> Any:
-        name = kernel.name.removeprefix("cupy_")
-        rule = by_name.get(_CUPY_NAMES.get(name, name)) or _missing(f"CuPy's kernel {name!r}")
-        if len(args) > kernel.nin:  # a += b for CuPy's a calls add(a, b, a)
-            _refuse_out(args[kernel.nin :], name)
-        dtype = kwargs.pop("dtype", None)
-        operands = [cast(a, dtype) for a in args] if dtype is not None else args
-        return rule(*operands, **_plain(kwargs, name))
-
-    def __cupy_override_reduction_kernel__(
-        self, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool
-    ) -> Any:
-        name = kernel.name.removeprefix("cupy_")
-        rule = by_name.get(name) or _missing(f"CuPy's kernel {name!r}")
-        _no_out(out)
-        x = self if dtype is None else cast(self, dtype)
-        return rule(x, axis, keepdims=keepdims)
-
-
-_CUPY_NAMES = {
-    "true_divide": "divide",
-    "where": "where",
-    "invert": "invert",
-    "absolute": "abs",
-}
 
 _CUT = object()
 """As the payload of a constant: it shares the memory of an array that the tape may need."""
@@ -835,98 +781,7 @@ def _spread(items: tuple[Any, ...]) -> Any:
 
 def _no_out(out: Any) -> None:
     if out is not None:
-        _refuse_out(out, "this method")
-
-
-def _refuse_out(out: Any, name: str) -> NoReturn:
-    kind = type(out[0] if isinstance(out, tuple) else out)
-    raise TypeError(
-        f"{name}: a result that may carry a gradient cannot be written into out= "
-        f"({kind.__module__}.{kind.__name__}); take what it returns. For a += b with a plain "
-        "array a, write a = a + b."
-    )
-
-
-def _missing(name: str) -> NoReturn:
-    raise TypeError(
-        f"{name} has no rule in gpugrad, so it cannot be applied to a gpugrad.Array. Write it with "
-        "functions of gpugrad.numpy, or bring it as a primitive with gg.primitive and gg.defvjp."
-    )
-
-
-def _plain(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
-    """Keywords without those that only repeat NumPy's defaults."""
-    if kwargs.get("out") is not None:
-        _refuse_out(kwargs["out"], name)
-    return {k: v for k, v in kwargs.items() if k not in ("out", "like", "order", "casting")}
-
-
-def _ufunc_method(ufunc: Any, method: str, inputs: Any, dtype: Any, options: Any) -> Any:
-    name = {
-        ("add", "reduce"): "sum",
-        ("multiply", "reduce"): "prod",
-        ("maximum", "reduce"): "max",
-        ("minimum", "reduce"): "min",
-        ("logical_and", "reduce"): "all",
-        ("logical_or", "reduce"): "any",
-        ("logaddexp", "reduce"): "logsumexp",
-        ("add", "accumulate"): "cumsum",
-    }.get((ufunc.__name__, method))
-    if method == "outer" and ufunc in ufuncs:
-        a, b = inputs
-        b_ndim = shape_dtype(b).ndim
-        return ufuncs[ufunc](shape.reshape(a, (*shape_dtype(a).shape, *(1,) * b_ndim)), b)
-    if name is None:
-        _missing(f"{ufunc.__name__}.{method}")
-    (x, *rest) = inputs
-    axis = rest[0] if rest else options.pop("axis", 0)
-    if dtype is not None:
-        x = cast(x, dtype)
-    extra = {"keepdims": True} if options.pop("keepdims", False) else {}
-    return by_name[name](x, axis, **extra)
-
-
-def raw_array(value: Any, dtype: Any, where: Any, copy: bool | None) -> Any:
-    """A raw array from anything array-like."""
-    if is_cuda(value) or isinstance(value, np.ndarray | np.generic):
-        target = device_of(value) if where is None else device(where)
-    else:
-        if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
-            return raw_array(raw_from_dlpack(value), dtype, where, copy)
-        value = _nested(value)
-        target = device(where)
-    if value.dtype.kind not in "biufcV" or (
-        value.dtype.kind == "V" and not is_inexact(value.dtype)
-    ):
-        raise TypeError(f"an Array holds numbers, got elements of dtype {value.dtype}")
-    source = device_of(value)
-    if source != target:
-        value = _to_device(value, target)
-        copy = None
-    if dtype is not None and np.dtype(dtype) != value.dtype:
-        value = value.astype(dtype)
-    elif copy:
-        value = value.copy()
-    return value
-
-
-def _nested(value: Any) -> Any:
-    """Numbers and nested lists, with constants boxed among them."""
-    if isinstance(value, list | tuple):
-        value = [_nested(v) for v in value]
-        if any(is_cuda(v) for v in value):
-            xp = namespace(device_of(next(v for v in value if is_cuda(v))))
-            return xp.stack([xp.asarray(v) for v in value])
-    value = strip(value)
-    return value if is_cuda(value) else np.asarray(value)
-
-
-def raw_from_dlpack(x: Any, **options: Any) -> Any:
-    """A raw array that shares the memory of another library's array."""
-    kind = x.__dlpack_device__()[0]
-    if int(kind) in (2, 3, 13):  # kDLCUDA, kDLCUDAHost, kDLCUDAManaged
-        return namespace(device("cuda:0")).from_dlpack(x, **options)
-    return np.from_dlpack(x, **options)
+        dispatch.refuse_out(out, "this method")
 
 
 def one_like(value: Any) -> Any:
@@ -973,15 +828,3 @@ def settle(gradients: list[Any], seeds: Sequence[Any] = ()) -> list[Any]:
             seen.add(id(g))
         out.append(g)
     return out
-
-
-def _fill_ufuncs() -> None:
-    for primitive in registry.values():
-        if isinstance(primitive._host, np.ufunc):
-            ufuncs[primitive._host] = primitive
-    ufuncs[np.matmul] = matmul.matmul
-    ufuncs[np.vecdot] = matmul.vecdot
-    ufuncs[np.conjugate] = complex.conj
-
-
-_fill_ufuncs()

@@ -38,7 +38,7 @@ from numpy import (
     uint64,
 )
 
-from gpugrad import array as _array
+from gpugrad import dispatch as _dispatch
 from gpugrad.array import Array
 from gpugrad.numpy import random
 from gpugrad.numpy.creation import (
@@ -230,13 +230,13 @@ def _register() -> None:
     for name, function in list(globals().items()):
         if name.startswith("_") or not callable(function) or isinstance(function, type):
             continue
-        _array.by_name[name] = function
+        _dispatch.by_name[name] = function
         theirs: Any = getattr(_np, name, None)
         if theirs is not None and not isinstance(theirs, type):
             if isinstance(theirs, _np.ufunc):
-                _array.ufuncs[theirs] = function
+                _dispatch.ufuncs[theirs] = function
             else:
-                _array.functions[theirs] = function
+                _dispatch.functions[theirs] = function
 
 
 _register()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpugrad.array import Array, raw_from_dlpack
+from gpugrad.array import Array
+from gpugrad.conversion import raw_from_dlpack
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box
 from gpugrad.device import Device, namespace, on

@@ -1,0 +1,148 @@
+"""How NumPy's and CuPy's own functions reach ours when they are called on an `Array`.
+
+NumPy asks by ``__array_ufunc__`` and ``__array_function__``, CuPy by the override hooks of its
+elementwise and reduction kernels. What has no rule raises an error with its name: nothing turns
+silently into a raw array, which would lose the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.primitive import registry
+from gpugrad.ops import complex, matmul, shape
+from gpugrad.ops.cast import cast
+
+functions: dict[Any, Callable[..., Any]] = {}
+"""Our function for each of NumPy's and CuPy's; ``gpugrad.numpy`` fills it."""
+
+ufuncs: dict[Any, Callable[..., Any]] = {}
+"""Our function for each NumPy ufunc."""
+
+by_name: dict[str, Callable[..., Any]] = {}
+"""Our function for each name in ``gpugrad.numpy``."""
+
+
+def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    """``Array.__array_ufunc__``: a NumPy ufunc, or a method of one, was called."""
+    if options.get("out") is not None:
+        refuse_out(options["out"], ufunc.__name__)
+    options.pop("out", None)
+    dtype = options.pop("dtype", None)
+    if options.pop("where", True) is not True:
+        raise TypeError(f"{ufunc.__name__}: where= is not supported; use where(mask, a, b)")
+    # NumPy makes its scalar on the left of a comparison an array, which would have a device.
+    inputs = tuple([i[()] if isinstance(i, np.ndarray) and i.ndim == 0 else i for i in inputs])
+    if method == "__call__":
+        rule = ufuncs.get(ufunc) or missing(ufunc.__name__)
+        inputs = tuple([cast(i, dtype) for i in inputs]) if dtype is not None else inputs
+        return rule(*inputs)
+    return _ufunc_method(ufunc, method, inputs, dtype, options)
+
+
+def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """``Array.__array_function__``: another function of NumPy's was called."""
+    rule = functions.get(func)
+    if rule is None:
+        rule = by_name.get(func.__name__)
+        if rule is None or getattr(func, "__module__", "numpy").split(".")[0] not in (
+            "numpy",
+            "cupy",
+        ):
+            missing(func.__name__)
+    return rule(*args, **_plain(kwargs, func.__name__))
+
+
+def cupy_elementwise(self: Any, kernel: Any, *args: Any, **kwargs: Any) -> Any:
+    """A kernel of CuPy's that acts on each element was called."""
+    name = kernel.name.removeprefix("cupy_")
+    rule = by_name.get(_CUPY_NAMES.get(name, name)) or missing(f"CuPy's kernel {name!r}")
+    if len(args) > kernel.nin:  # a += b for CuPy's a calls add(a, b, a)
+        refuse_out(args[kernel.nin :], name)
+    dtype = kwargs.pop("dtype", None)
+    operands = [cast(a, dtype) for a in args] if dtype is not None else args
+    return rule(*operands, **_plain(kwargs, name))
+
+
+def cupy_reduction(self: Any, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool) -> Any:
+    """A kernel of CuPy's that reduces over axes was called."""
+    name = kernel.name.removeprefix("cupy_")
+    rule = by_name.get(name) or missing(f"CuPy's kernel {name!r}")
+    if out is not None:
+        refuse_out(out, name)
+    x = self if dtype is None else cast(self, dtype)
+    return rule(x, axis, keepdims=keepdims)
+
+
+_CUPY_NAMES = {
+    "true_divide": "divide",
+    "where": "where",
+    "invert": "invert",
+    "absolute": "abs",
+}
+
+
+def refuse_out(out: Any, name: str) -> NoReturn:
+    """Raise the error for ``out=``."""
+    kind = type(out[0] if isinstance(out, tuple) else out)
+    raise TypeError(
+        f"{name}: a result that may carry a gradient cannot be written into out= "
+        f"({kind.__module__}.{kind.__name__}); take what it returns. For a += b with a plain "
+        "array a, write a = a + b."
+    )
+
+
+def missing(name: str) -> NoReturn:
+    """Raise the error for a function that has no rule."""
+    raise TypeError(
+        f"{name} has no rule in gpugrad, so it cannot be applied to a gpugrad.Array. Write it with "
+        "functions of gpugrad.numpy, or bring it as a primitive with gg.primitive and gg.defvjp."
+    )
+
+
+def _plain(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
+    """Keywords without those that only repeat NumPy's defaults."""
+    if kwargs.get("out") is not None:
+        refuse_out(kwargs["out"], name)
+    return {k: v for k, v in kwargs.items() if k not in ("out", "like", "order", "casting")}
+
+
+def _ufunc_method(ufunc: Any, method: str, inputs: Any, dtype: Any, options: Any) -> Any:
+    name = {
+        ("add", "reduce"): "sum",
+        ("multiply", "reduce"): "prod",
+        ("maximum", "reduce"): "max",
+        ("minimum", "reduce"): "min",
+        ("logical_and", "reduce"): "all",
+        ("logical_or", "reduce"): "any",
+        ("logaddexp", "reduce"): "logsumexp",
+        ("add", "accumulate"): "cumsum",
+    }.get((ufunc.__name__, method))
+    if method == "outer" and ufunc in ufuncs:
+        a, b = inputs
+        b_ndim = shape_dtype(b).ndim
+        return ufuncs[ufunc](shape.reshape(a, (*shape_dtype(a).shape, *(1,) * b_ndim)), b)
+    if name is None:
+        missing(f"{ufunc.__name__}.{method}")
+    (x, *rest) = inputs
+    axis = rest[0] if rest else options.pop("axis", 0)
+    if dtype is not None:
+        x = cast(x, dtype)
+    extra = {"keepdims": True} if options.pop("keepdims", False) else {}
+    return by_name[name](x, axis, **extra)
+
+
+def _fill_ufuncs() -> None:
+    for primitive in registry.values():
+        if isinstance(primitive._host, np.ufunc):
+            ufuncs[primitive._host] = primitive
+    ufuncs[np.matmul] = matmul.matmul
+    ufuncs[np.vecdot] = matmul.vecdot
+    ufuncs[np.conjugate] = complex.conj
+
+
+_fill_ufuncs()
