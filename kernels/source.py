@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -30,8 +31,23 @@ OPTIONS = ("--std=c++17",)
 
 
 def text(name: str) -> str:
-    """The source ``cuda/<name>.cu`` as it is installed."""
-    return (files("gpugrad.kernels") / "cuda" / f"{name}.cu").read_text()
+    """The source ``cuda/<name>.cu`` as it is installed, with its headers ``*.cuh`` put in.
+
+    In place of an include path, since CuPy's cache on disk knows a kernel by its text.
+    """
+    folder = files("gpugrad.kernels") / "cuda"
+    done: set[str] = set()
+
+    def included(found: re.Match[str]) -> str:
+        if found[1] in done:
+            return ""
+        done.add(found[1])
+        return expand((folder / found[1]).read_text())
+
+    def expand(code: str) -> str:
+        return re.sub(r'^#include "(\w+\.cuh)"$', included, code, flags=re.MULTILINE)
+
+    return expand((folder / f"{name}.cu").read_text())
 
 
 @cache
