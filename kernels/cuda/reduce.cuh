@@ -23,9 +23,10 @@ struct Plus {
     template <typename A> __device__ static A none() { return (A)0; }
 };
 
-// Like fmax it prefers numbers to NaN: who needs the NaN meets it again in a sum.
+// Prefers numbers to NaN: who needs the NaN meets it again in a sum.
 struct Most {
-    template <typename A> __device__ static A of(A a, A b) { return a > b ? a : b; }
+    __device__ static float of(float a, float b) { return fmaxf(a, b); }
+    __device__ static double of(double a, double b) { return fmax(a, b); }
     template <typename A> __device__ static A none() { return lowest((A)0); }
 };
 
