@@ -15,6 +15,9 @@ from typing import Any
 
 import numba
 
+THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined, unused-ignore]
+"""How many at most: the cores that this process may use, or the variable of that name."""
+
 GRAIN = 100_000
 """Nanoseconds of work below which another thread costs more than it saves."""
 
@@ -31,7 +34,7 @@ def run(loop: Callable[..., Any], items: int, work: float, *args: Any) -> None:
     work
         Roughly how many nanoseconds one thread takes for all of them.
     """
-    threads = min(numba.config.NUMBA_NUM_THREADS, items, int(work / GRAIN))
+    threads = min(THREADS, items, int(work / GRAIN))
     if threads < 2:
         loop(0, items, *args)
         return
@@ -52,4 +55,4 @@ def run(loop: Callable[..., Any], items: int, work: float, *args: Any) -> None:
 @cache
 def _pool(pid: int) -> ThreadPoolExecutor:
     """Threads that wait for work; a forked process has none of its parent's."""
-    return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS, "gpugrad")
+    return ThreadPoolExecutor(THREADS, "gpugrad")
