@@ -40,7 +40,7 @@ from numpy import (
 
 from gpugrad import dispatch as _dispatch
 from gpugrad.array import Array
-from gpugrad.numpy import random
+from gpugrad.numpy import fft, random
 from gpugrad.numpy.creation import (
     arange,
     array,
@@ -75,6 +75,20 @@ from gpugrad.numpy.inspection import (
 from gpugrad.ops.broadcast import broadcast_arrays, broadcast_to, sum
 from gpugrad.ops.clip import clip, round
 from gpugrad.ops.complex import conj, imag, real
+from gpugrad.ops.cumulative import (
+    cumprod,
+    cumulative_prod,
+    cumulative_sum,
+    nancumprod,
+    nancumsum,
+)
+from gpugrad.ops.differences import (
+    diff,
+    ediff1d,
+    gradient,
+    trapezoid,
+    unwrap,
+)
 from gpugrad.ops.elementwise import (
     absolute,
     add,
@@ -189,6 +203,18 @@ from gpugrad.ops.reductions import (
     std,
     var,
 )
+from gpugrad.ops.sets import (
+    intersect1d,
+    isin,
+    setdiff1d,
+    setxor1d,
+    union1d,
+    unique,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
 from gpugrad.ops.shape import (
     expand_dims,
     flip,
@@ -202,6 +228,16 @@ from gpugrad.ops.shape import (
     swapaxes,
     transpose,
 )
+from gpugrad.ops.sorting import (
+    argpartition,
+    argsort,
+    digitize,
+    lexsort,
+    partition,
+    searchsorted,
+    sort,
+    sort_complex,
+)
 
 bool = bool_
 abs = absolute
@@ -211,7 +247,6 @@ amax, amin = max, min
 bitwise_not = bitwise_invert = invert
 bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
 conjugate = conj
-cumulative_sum = cumsum
 true_divide = divide
 row_stack = vstack
 
@@ -262,6 +297,8 @@ __all__ = [
     "arctanh",
     "argmax",
     "argmin",
+    "argpartition",
+    "argsort",
     "array",
     "array_split",
     "asarray",
@@ -299,15 +336,20 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "cumprod",
     "cumsum",
+    "cumulative_prod",
     "cumulative_sum",
     "deg2rad",
     "degrees",
+    "diff",
+    "digitize",
     "divide",
     "dot",
     "dstack",
     "dtype",
     "e",
+    "ediff1d",
     "einsum",
     "empty",
     "empty_like",
@@ -319,6 +361,7 @@ __all__ = [
     "expm1",
     "eye",
     "fabs",
+    "fft",
     "finfo",
     "flip",
     "float16",
@@ -333,6 +376,7 @@ __all__ = [
     "from_dlpack",
     "full",
     "full_like",
+    "gradient",
     "greater",
     "greater_equal",
     "heaviside",
@@ -347,11 +391,13 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "intersect1d",
     "intp",
     "invert",
     "iscomplexobj",
     "isdtype",
     "isfinite",
+    "isin",
     "isinf",
     "isnan",
     "isrealobj",
@@ -359,6 +405,7 @@ __all__ = [
     "left_shift",
     "less",
     "less_equal",
+    "lexsort",
     "linspace",
     "log",
     "log1p",
@@ -384,6 +431,8 @@ __all__ = [
     "multiply",
     "nan",
     "nan_to_num",
+    "nancumprod",
+    "nancumsum",
     "ndarray",
     "ndim",
     "negative",
@@ -394,6 +443,7 @@ __all__ = [
     "ones_like",
     "outer",
     "pad",
+    "partition",
     "permute_dims",
     "pi",
     "positive",
@@ -416,6 +466,9 @@ __all__ = [
     "roll",
     "round",
     "row_stack",
+    "searchsorted",
+    "setdiff1d",
+    "setxor1d",
     "shape",
     "sign",
     "signbit",
@@ -423,6 +476,8 @@ __all__ = [
     "sinc",
     "sinh",
     "size",
+    "sort",
+    "sort_complex",
     "split",
     "sqrt",
     "square",
@@ -439,12 +494,20 @@ __all__ = [
     "tensordot",
     "tile",
     "transpose",
+    "trapezoid",
     "true_divide",
     "trunc",
     "uint8",
     "uint16",
     "uint32",
     "uint64",
+    "union1d",
+    "unique",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+    "unwrap",
     "var",
     "vdot",
     "vecdot",

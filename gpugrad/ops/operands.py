@@ -1,0 +1,42 @@
+"""Operands that may be lists or numbers: as arrays beside those that have a device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core.box import Box
+from gpugrad.device import HOST_TYPES, is_cuda, to_device
+from gpugrad.ops.creation import device_near
+
+_LOOSE = (bool, int, float, complex, list, tuple, range)
+
+
+def _nested_box(x: Any) -> bool:
+    return any(_nested_box(v) for v in x) if isinstance(x, list | tuple) else isinstance(x, Box)
+
+
+def as_arrays(*values: Any) -> tuple[Any, ...]:
+    """Each one as an array: lists and numbers join the device of the others, arrays stay."""
+    from gpugrad.ops.join import stack
+
+    settled = [
+        stack([as_arrays(v)[0] for v in x]) if isinstance(x, list | tuple) and _nested_box(x) else x
+        for x in values
+    ]
+    fixed = [x for x in settled if not isinstance(x, _LOOSE) or isinstance(x, np.generic)]
+    where = device_near([x for x in fixed if isinstance(x, Box) or is_cuda(x)] or [0.0])
+    out = []
+    for x in settled:
+        if isinstance(x, _LOOSE) and not isinstance(x, np.generic):
+            x = to_device(np.asarray(x), where)
+        elif not isinstance(x, Box) and not is_cuda(x) and type(x) not in HOST_TYPES:
+            x = np.asarray(x)
+        out.append(x)
+    return tuple(out)
+
+
+def as_array(x: Any) -> Any:
+    """``x`` as an array; a list or a number becomes NumPy's."""
+    return as_arrays(x)[0]
