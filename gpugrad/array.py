@@ -756,7 +756,8 @@ class Array(Box):
 
     def nonzero(self) -> Any:
         """Positions of the elements that are not zero, an array for each axis."""
-        return tuple([Array(i) for i in np.atleast_1d(self._concrete("nonzero")).nonzero()])
+        found: tuple[Any, ...] = indexing.nonzero(self)
+        return found
 
     # ------------------------------------------------------------------ NumPy's and CuPy's calls
 

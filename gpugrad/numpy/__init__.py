@@ -6,6 +6,7 @@ in give raw arrays out; creation functions give an `Array` on the default device
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as _np
@@ -40,7 +41,7 @@ from numpy import (
 
 from gpugrad import dispatch as _dispatch
 from gpugrad.array import Array
-from gpugrad.numpy import fft, random
+from gpugrad.numpy import fft, namespace_info, random
 from gpugrad.numpy.creation import (
     arange,
     array,
@@ -171,7 +172,7 @@ from gpugrad.ops.elementwise import (
     trunc,
     where,
 )
-from gpugrad.ops.indexing import take, take_along_axis
+from gpugrad.ops.indexing import nonzero, take, take_along_axis
 from gpugrad.ops.join import (
     array_split,
     column_stack,
@@ -185,6 +186,7 @@ from gpugrad.ops.join import (
     split,
     stack,
     tile,
+    unstack,
     vstack,
 )
 from gpugrad.ops.matmul import dot, einsum, inner, matmul, outer, tensordot, vdot, vecdot
@@ -238,6 +240,7 @@ from gpugrad.ops.sorting import (
     sort,
     sort_complex,
 )
+from gpugrad.ops.triangle import tril, triu
 
 bool = bool_
 abs = absolute
@@ -249,6 +252,13 @@ bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
 conjugate = conj
 true_divide = divide
 row_stack = vstack
+
+__array_api_version__ = "2024.12"
+
+
+def __array_namespace_info__() -> ModuleType:
+    """Functions that say what this namespace has: ``devices()``, ``dtypes(kind=)`` and others."""
+    return namespace_info
 
 
 def __getattr__(name: str) -> NoReturn:
@@ -438,6 +448,7 @@ __all__ = [
     "negative",
     "newaxis",
     "nextafter",
+    "nonzero",
     "not_equal",
     "ones",
     "ones_like",
@@ -495,6 +506,8 @@ __all__ = [
     "tile",
     "transpose",
     "trapezoid",
+    "tril",
+    "triu",
     "true_divide",
     "trunc",
     "uint8",
@@ -507,6 +520,7 @@ __all__ = [
     "unique_counts",
     "unique_inverse",
     "unique_values",
+    "unstack",
     "unwrap",
     "var",
     "vdot",

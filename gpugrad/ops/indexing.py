@@ -18,7 +18,8 @@ import numpy as np
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import Box, strip
 from gpugrad.core.primitive import LINEAR, Primitive
-from gpugrad.device import is_cuda, namespace, on
+from gpugrad.device import device_of, is_cuda, namespace, on
+from gpugrad.ops.concrete import concrete, like_operands
 from gpugrad.ops.creation import counting, device_near, raw_of
 from gpugrad.ops.shape import expand_dims, moveaxis, normal_axis, ravel, reshape
 
@@ -282,3 +283,12 @@ def take_along_axis(x: Any, indices: Any, axis: Any = -1) -> Any:
         for a in range(like.ndim)
     ]
     return index_p(x, *arrays, spec=(HOLE,) * like.ndim)
+
+
+def nonzero(x: Any, /) -> tuple[Any, ...]:
+    """The positions of the elements that are not zero, an index array for each axis."""
+    if not shape_dtype(x).ndim:
+        raise ValueError("nonzero: a number has no axes; compare it with 0")
+    raw = concrete(x, "nonzero")
+    with on(device_of(raw)):
+        return tuple([like_operands(i, [x]) for i in raw.nonzero()])

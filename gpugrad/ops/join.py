@@ -161,6 +161,15 @@ def _at_least(x: Any, rank: int) -> Any:
     return x if x.ndim >= rank else reshape(x, (1,) * (rank - x.ndim) + x.shape)
 
 
+def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
+    """The slices of ``x`` along ``axis``, which they lose."""
+    like = shape_dtype(x)
+    at = normal_axis(axis, like.ndim)
+    if not like.ndim:
+        raise ValueError("unstack: a number has no axis to take apart")
+    return tuple([getitem(x, (*(slice(None),) * at, i)) for i in range(like.shape[at])])
+
+
 def hstack(arrays: Any) -> Any:
     """Arrays side by side: along axis 1, or axis 0 for 1-D arrays."""
     parts = [_at_least(a, 1) for a in _as_list(arrays, "hstack")]
