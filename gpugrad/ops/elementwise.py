@@ -42,8 +42,8 @@ class Elementwise(Primitive):
             shape=self._shape,
             vjp=derivatives
             if single
-            else tuple(_summed(r, n) for r, n in zip(derivatives, names, strict=True)),
-            jvp=derivatives if single else tuple(_widened(r) for r in derivatives),
+            else tuple(summed(r, n) for r, n in zip(derivatives, names, strict=True)),
+            jvp=derivatives if single else tuple(widened(r) for r in derivatives),
             batch=pointwise,
             derived=derived,
         )
@@ -56,7 +56,8 @@ class Elementwise(Primitive):
         return ShapeDtype(np.broadcast_shapes(*[o.shape for o in operands]), dtype)
 
 
-def _summed(rule: Rule | None, operand: str) -> Rule | None:
+def summed(rule: Rule | None, operand: str) -> Rule | None:
+    """A VJP from a derivative: the product brought to the operand's shape and dtype."""
     if rule is None:
         return None
 
@@ -81,7 +82,8 @@ def _summed(rule: Rule | None, operand: str) -> Rule | None:
     return vjp
 
 
-def _widened(rule: Rule | None) -> Rule | None:
+def widened(rule: Rule | None) -> Rule | None:
+    """A JVP from a derivative: the product brought to the output's shape and dtype."""
     if rule is None:
         return None
     want = (*residual_names(rule), "y_like")
