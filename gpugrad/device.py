@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.util
 import os
 import sys
@@ -520,6 +521,24 @@ def namespace(where: Device) -> ModuleType:
     'numpy'
     """
     return np if where.kind == "cpu" else _cupy()
+
+
+def scipy_for(xp: Any, part: str) -> ModuleType:
+    """Give SciPy's module ``part`` for the arrays of ``xp``: ``cupyx.scipy``'s for CuPy's.
+
+    Parameters
+    ----------
+    xp : module
+        `numpy` or `cupy`.
+    part : str
+        The name of the module, such as ``linalg``.
+
+    Returns
+    -------
+    module
+        `scipy.linalg` or `cupyx.scipy.linalg`.
+    """
+    return importlib.import_module(f"{'scipy' if xp is np else 'cupyx.scipy'}.{part}")
 
 
 def common_device(values: Iterable[Any], what: str) -> Device:

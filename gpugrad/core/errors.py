@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.device import DeviceError, common_device, device_of, out_of_memory
 
@@ -37,7 +39,7 @@ def explain(primitive: Primitive, values: Sequence[Any], error: Exception) -> Ex
     if isinstance(error, MemoryError) or "ERROR_OUT_OF_MEMORY" in str(error):
         where = common_device(values, primitive.name)
         return out_of_memory(error, f"{primitive.name}({given})", where, _held().items())
-    kinds = (TypeError, IndexError, ValueError, RuntimeError)
+    kinds = (np.linalg.LinAlgError, TypeError, IndexError, ValueError, RuntimeError)
     kind = next((k for k in kinds if isinstance(error, k)), ValueError)
     return kind(f"{primitive.name}({given}): {error}")
 
