@@ -11,11 +11,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gpugrad.kernels import scatter, source
+from gpugrad.kernels import average, scatter, source
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 
-KERNELS = {"scatter": scatter.VARIANTS}
+KERNELS = {
+    "average": average.VARIANTS,
+    "scatter": scatter.VARIANTS,
+}
 """The name of each file in ``cuda/``, with the kernels to instantiate from it."""
 
 

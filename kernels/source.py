@@ -73,13 +73,18 @@ def _resident(device: int, block: int) -> int:
     )
 
 
+def resident(block: int) -> int:
+    """How many blocks of that size the current device's threads allow at once."""
+    import cupy
+
+    return _resident(cupy.cuda.runtime.getDevice(), block)
+
+
 def grid(threads: int, block: int = 256) -> tuple[tuple[int], tuple[int]]:
     """Blocks and their size for a grid-stride loop over ``threads`` on the current device.
 
     As many blocks as can be resident at once, a few times over so that none waits for the
     slowest, or fewer where there is less to do.
     """
-    import cupy
-
-    most = 4 * _resident(cupy.cuda.runtime.getDevice(), block)
+    most = 4 * resident(block)
     return (max(1, min(-(-threads // block), most)),), (block,)
