@@ -9,12 +9,18 @@ from gpugrad.core.box import Box
 from gpugrad.device import CPU, Device, device_of
 
 
+class NoArray:
+    """Base of what travels along a graph and is no array: it lives on no device."""
+
+    __slots__ = ()
+
+
 def device_under(value: Any) -> Device:
     """The device of the raw array under any number of boxes; of the first one of a tuple."""
     raw = strip_all(value)
     while type(raw) is tuple:
         raw = raw[0] if raw else 0
-    return CPU if isinstance(raw, ShapeDtype) else device_of(raw)
+    return CPU if isinstance(raw, ShapeDtype | NoArray) else device_of(raw)
 
 
 def strip_all(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Other libraries' names over gpugrad, for programs that were written for them."""

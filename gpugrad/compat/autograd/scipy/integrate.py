@@ -1,0 +1,13 @@
+"""The names of scipy.integrate: gpugrad's function where it has one, else SciPy's own for plain arrays."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    ours = import_module("gpugrad.scipy.integrate")
+    return getattr(ours, name) if hasattr(ours, name) else getattr(import_module("scipy.integrate"), name)
