@@ -83,6 +83,12 @@ from gpugrad.ops.cumulative import (
     nancumprod,
     nancumsum,
 )
+from gpugrad.ops.diagonals import (
+    diag,
+    diagflat,
+    diagonal,
+    trace,
+)
 from gpugrad.ops.differences import (
     diff,
     ediff1d,
@@ -172,7 +178,17 @@ from gpugrad.ops.elementwise import (
     trunc,
     where,
 )
+from gpugrad.ops.histogram import (
+    bincount,
+    histogram,
+    histogram2d,
+    histogram_bin_edges,
+    histogramdd,
+)
 from gpugrad.ops.indexing import nonzero, take, take_along_axis
+from gpugrad.ops.interpolation import (
+    interp,
+)
 from gpugrad.ops.join import (
     array_split,
     column_stack,
@@ -190,6 +206,14 @@ from gpugrad.ops.join import (
     vstack,
 )
 from gpugrad.ops.matmul import dot, einsum, inner, matmul, outer, tensordot, vdot, vecdot
+from gpugrad.ops.quantiles import (
+    median,
+    nanmedian,
+    nanpercentile,
+    nanquantile,
+    percentile,
+    quantile,
+)
 from gpugrad.ops.reductions import (
     all,
     any,
@@ -239,6 +263,21 @@ from gpugrad.ops.sorting import (
     searchsorted,
     sort,
     sort_complex,
+)
+from gpugrad.ops.statistics import (
+    average,
+    corrcoef,
+    cov,
+    nanargmax,
+    nanargmin,
+    nanmax,
+    nanmean,
+    nanmin,
+    nanprod,
+    nanstd,
+    nansum,
+    nanvar,
+    ptp,
 )
 from gpugrad.ops.triangle import tril, triu
 
@@ -319,6 +358,8 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "average",
+    "bincount",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
@@ -343,15 +384,20 @@ __all__ = [
     "conjugate",
     "copy",
     "copysign",
+    "corrcoef",
     "cos",
     "cosh",
     "count_nonzero",
+    "cov",
     "cumprod",
     "cumsum",
     "cumulative_prod",
     "cumulative_sum",
     "deg2rad",
     "degrees",
+    "diag",
+    "diagflat",
+    "diagonal",
     "diff",
     "digitize",
     "divide",
@@ -390,6 +436,10 @@ __all__ = [
     "greater",
     "greater_equal",
     "heaviside",
+    "histogram",
+    "histogram2d",
+    "histogram_bin_edges",
+    "histogramdd",
     "hstack",
     "hypot",
     "identity",
@@ -401,6 +451,7 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "interp",
     "intersect1d",
     "intp",
     "invert",
@@ -433,6 +484,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "median",
     "meshgrid",
     "min",
     "minimum",
@@ -441,8 +493,20 @@ __all__ = [
     "multiply",
     "nan",
     "nan_to_num",
+    "nanargmax",
+    "nanargmin",
     "nancumprod",
     "nancumsum",
+    "nanmax",
+    "nanmean",
+    "nanmedian",
+    "nanmin",
+    "nanpercentile",
+    "nanprod",
+    "nanquantile",
+    "nanstd",
+    "nansum",
+    "nanvar",
     "ndarray",
     "ndim",
     "negative",
@@ -455,6 +519,7 @@ __all__ = [
     "outer",
     "pad",
     "partition",
+    "percentile",
     "permute_dims",
     "pi",
     "positive",
@@ -462,6 +527,8 @@ __all__ = [
     "power",
     "prod",
     "promote_types",
+    "ptp",
+    "quantile",
     "rad2deg",
     "radians",
     "random",
@@ -504,6 +571,7 @@ __all__ = [
     "tanh",
     "tensordot",
     "tile",
+    "trace",
     "transpose",
     "trapezoid",
     "tril",

@@ -10,7 +10,7 @@ from gpugrad.core.box import Box
 from gpugrad.device import HOST_TYPES, is_cuda, to_device
 from gpugrad.ops.creation import device_near
 
-_LOOSE = (bool, int, float, complex, list, tuple, range)
+_LOOSE = (bool, int, float, complex, list, tuple, range, np.generic)
 
 
 def _nested_box(x: Any) -> bool:
@@ -22,14 +22,15 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
     from gpugrad.ops.join import stack
 
     settled = [
-        stack([as_arrays(v)[0] for v in x]) if isinstance(x, list | tuple) and _nested_box(x) else x
+        stack([as_array(v) if _nested_box(v) else v for v in x])
+        if isinstance(x, list | tuple) and _nested_box(x)
+        else x
         for x in values
     ]
-    fixed = [x for x in settled if not isinstance(x, _LOOSE) or isinstance(x, np.generic)]
-    where = device_near([x for x in fixed if isinstance(x, Box) or is_cuda(x)] or [0.0])
+    where = device_near([x for x in settled if isinstance(x, Box) or is_cuda(x)] or [0.0])
     out = []
     for x in settled:
-        if isinstance(x, _LOOSE) and not isinstance(x, np.generic):
+        if isinstance(x, _LOOSE):
             x = to_device(np.asarray(x), where)
         elif not isinstance(x, Box) and not is_cuda(x) and type(x) not in HOST_TYPES:
             x = np.asarray(x)

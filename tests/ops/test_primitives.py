@@ -93,7 +93,7 @@ CONSTANT = {
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
     *("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"),
     *("nextafter", "heaviside", "any", "all", "argmax", "argmin", "cast_away", "stop_gradient"),
-    *("argsort", "argpartition", "searchsorted"),
+    *("argsort", "argpartition", "searchsorted", "bincount"),
 }
 """Piecewise constant, or cut on purpose: no gradient flows."""
 
