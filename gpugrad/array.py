@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 
 from gpugrad import dispatch
-from gpugrad.conversion import raw_array
+from gpugrad.conversion import is_minus_zero, raw_array, raw_to_dlpack
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box, is_held, is_lent, lend, register, strip
@@ -417,11 +417,19 @@ class Array(Box):
             raise TypeError(f"{what}: one element is needed, the array has shape {self.shape}")
         return self._concrete(what)
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         if self._trace is not None:
             raise BufferError("an array that requires a gradient cannot be exported: x.detach()")
         value = self._value
-        return (value if hasattr(value, "__dlpack__") else np.asarray(value)).__dlpack__(**options)
+        value = value if hasattr(value, "__dlpack__") else np.asarray(value)
+        return raw_to_dlpack(value, stream, max_version, dl_device, copy)
 
     def __dlpack_device__(self) -> Any:
         value = self._concrete("__dlpack_device__")
@@ -486,6 +494,8 @@ class Array(Box):
         if isinstance(key, tuple):
             key = tuple([strip(k) for k in key])
         with on(common_device([self._value, strip(value)], "assigning to elements")):
+            if is_minus_zero(value):
+                value = _to_device(np.asarray(value), self.device)
             self._value[strip(key)] = strip(value)
         self._written()
 
@@ -820,12 +830,14 @@ def shared(box: Box) -> bool:
 def settle(gradients: list[Any], seeds: Sequence[Any] = ()) -> list[Any]:
     """Gradients that the caller may write to: each one its own memory, none a view."""
     seen = {id(s) for s in seeds}
-    out = []
-    for g in gradients:
-        if type(g) is np.ndarray or is_cuda(g):
-            if g.base is not None or id(g) in seen:
-                with on(device_of(g)):
-                    g = g.copy()
-            seen.add(id(g))
-        out.append(g)
-    return out
+    return [own(g, seen) for g in gradients]
+
+
+def own(g: Any, seen: set[int]) -> Any:
+    """``g``, or a copy where it is a view or among the arrays ``seen``, which it joins."""
+    if type(g) is np.ndarray or is_cuda(g):
+        if g.base is not None or id(g) in seen:
+            with on(device_of(g)):
+                g = g.copy()
+        seen.add(id(g))
+    return g

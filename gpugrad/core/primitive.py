@@ -10,6 +10,7 @@ operand    that input's value, by the primitive's own name for it
 ``x_fit``  the same, or None where the output has that shape and dtype
 ``needs``  which operands want a cotangent (rules for all operands at once)
 derived    a residual computed from these, such as a mask (``derived=``)
+``kept``   what a `Keeping` primitive's implementation handed out besides its output
 parameter  a static parameter of the call, such as ``axis``
 ========== ==============================================================
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -42,15 +44,16 @@ LINEAR = "linear"
 class Plan:
     """What the tape does for one primitive and one choice of tracked operands.
 
-    ``keep`` lists positions among (operands…, output) whose values are residuals, ``extra`` the
-    functions that compute the others; ``variadic`` says where all values of a starred operand are
-    residuals (position among the residuals, first operand). ``rules`` holds (operand, rule,
-    positions among the residuals or None for all of them in order); where ``joint`` is set, its
-    one entry is the rule for all operands. ``single`` is (operand, rule) where one rule takes all
-    the residuals: the common case, which the backward pass calls directly.
+    ``keep`` lists positions among (operands…, output) whose values are residuals, which ``select``
+    takes as a tuple, ``extra`` the functions that compute the others; ``variadic`` says where all
+    values of a starred operand are residuals (position among the residuals, first operand).
+    ``rules`` holds (operand, rule, positions among the residuals or None for all of them in
+    order); where ``joint`` is set, its one entry is the rule for all operands. ``single`` is
+    (operand, rule) where one rule takes all the residuals: the common case, which the backward
+    pass calls directly.
     """
 
-    __slots__ = ("extra", "joint", "keep", "primitive", "rules", "single", "variadic")
+    __slots__ = ("extra", "joint", "keep", "primitive", "rules", "select", "single", "variadic")
 
     def __init__(self, primitive: Primitive, tracked: tuple[int, ...], count: int) -> None:
         self.primitive = primitive
@@ -81,6 +84,7 @@ class Plan:
             whole = at == list(range(len(keep) + len(extra)))
             rules.append((i, rule, None if whole else at))
         self.keep = tuple(keep)
+        self.select = _selection(self.keep)
         self.extra = tuple(extra)
         self.variadic = tuple((len(keep) + at, first) for at, first in variadic)
         self.rules = tuple(rules)
@@ -102,6 +106,14 @@ class Plan:
             return out
         ((_, rule, at),) = self.rules
         return list(enumerate(rule(g, *(saved if at is None else [saved[j] for j in at]))))
+
+
+def _selection(at: tuple[int, ...]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """The function from a list to the tuple of its entries ``at``: every recorded node calls it."""
+    if len(at) == 1:
+        (only,) = at
+        return lambda values: (values[only],)
+    return itemgetter(*at) if at else lambda values: ()
 
 
 class Primitive:
@@ -299,6 +311,25 @@ class Primitive:
             if name == operand + "_fit":
                 return lambda values, params: fit(values[i], values[count])
         return lambda values, params: params[name]
+
+
+class Keeping(Primitive):
+    """A primitive whose implementation returns ``(output, kept)``.
+
+    What is kept are intermediates that the VJP would else compute again, such as a row's maximum
+    and sum: its rules ask for ``kept``, and get None where an enclosing interpreter did the work.
+    """
+
+    __slots__ = ()
+
+    def evaluate(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
+        out = super().evaluate(values, params)
+        return out if isinstance(out, Box) else out[0]
+
+    def record(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
+        out = Primitive.evaluate(self, values, params)
+        y, params["kept"] = (out, None) if isinstance(out, Box) else out
+        return y
 
 
 registry: dict[str, Primitive] = {}

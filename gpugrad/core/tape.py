@@ -51,11 +51,12 @@ class Leaf(Node):
 
     __slots__ = ("owner", "stale")
 
+    # Of the class, so that making one sets nothing but its name.
+    plan = None  # type: ignore[assignment]
+    parents = saved = ()
+
     def __init__(self, owner: Any = None) -> None:
         self.id = next(_ids)
-        self.plan = None  # type: ignore[assignment]
-        self.parents = ()
-        self.saved = ()
         self.owner = owner
         if owner is not None:
             self.stale = False
@@ -106,12 +107,11 @@ class Tape(Trace):
         node.plan = plan
         node.parents = tuple(parents)
         values.append(y)
-        keep = plan.keep
-        saved = (values[keep[0]],) if len(keep) == 1 else tuple([values[i] for i in keep])
+        saved = plan.select(values)
         if plan.extra:
             saved += tuple([f(values, params) for f in plan.extra])
         if constants is not None:
-            node.held = [hold(a._value) for i, a in constants if i in keep or plan.variadic]
+            node.held = [hold(a._value) for i, a in constants if i in plan.keep or plan.variadic]
         region = state.region
         node.saved = saved if region is None else region.set_aside(self, saved)
         if debug.nans:
@@ -175,9 +175,11 @@ class _Pick:
 
 
 def _output(node: Node, index: int, count: int) -> Node:
-    out = Leaf()
+    out = new(Node)
+    out.id = next(_ids)
     out.plan = _Pick(index, count)  # type: ignore[assignment]
     out.parents = (node,)
+    out.saved = ()
     return out
 
 

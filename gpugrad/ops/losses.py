@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
-from gpugrad.core.primitive import LINEAR, Primitive
+from gpugrad.core.primitive import LINEAR, Keeping, Primitive
 from gpugrad.ops.batching import lead
 from gpugrad.ops.broadcast import sum_p
 from gpugrad.ops.cast import cast
@@ -18,36 +18,31 @@ from gpugrad.ops.reductions import logsumexp
 from gpugrad.ops.shape import expand_dims, reshape_p
 
 
-def _top(xp: Any, x: Any) -> Any:
-    # The ufunc's own reduction: what x.max and x.sum come down to, without a Python call between.
-    return np.maximum.reduce(x, axis=1) if xp is np else x.max(axis=1)
+def _forward(xp: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
+    """Each row's loss, and its maximum and sum of exponentials for the slope."""
+    rows = xp.arange(len(labels))
+    # On the host the maximum of short rows costs many times as much as finding where they are.
+    top = logits[rows, logits.argmax(1)] if xp is np else logits.max(axis=1)
+    shifted = logits - top[:, None]
+    picked = shifted[rows, labels]
+    e = xp.exp(shifted, out=shifted)
+    total = np.add.reduce(e, axis=1) if xp is np else e.sum(axis=1)
+    y = xp.log(total)
+    y -= picked
+    return y, (top, total)
 
 
-def _total(xp: Any, x: Any) -> Any:
-    return np.add.reduce(x, axis=1) if xp is np else x.sum(axis=1)
+def _forward_mean(xp: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
+    each, kept = _forward(xp, logits, labels)
+    return each.sum() / len(labels) if each.itemsize > 2 else each.mean(), kept
 
 
-def _forward(xp: Any, logits: Any, labels: Any) -> Any:
-    top = _top(xp, logits)
-    e = logits - top[:, None]
-    y = _total(xp, xp.exp(e, out=e))
-    y = xp.log(y, out=y)
-    y += top
-    y -= logits[xp.arange(len(labels)), labels]
-    return y
-
-
-def _forward_mean(xp: Any, logits: Any, labels: Any) -> Any:
-    each = _forward(xp, logits, labels)
-    return each.sum() / len(labels) if each.itemsize > 2 else each.mean()
-
-
-def _slope(xp: Any, g: Any, logits: Any, labels: Any) -> Any:
-    p = logits - _top(xp, logits)[:, None]
+def _slope(xp: Any, g: Any, logits: Any, labels: Any, *, kept: Any = None) -> Any:
+    top, total = kept or _forward(xp, logits, labels)[1]
+    p = logits - top[:, None]
     p = xp.exp(p, out=p)
-    p /= _total(xp, p)[:, None]
-    p[xp.arange(len(labels)), labels] -= 1
-    p *= g[:, None] if g.ndim else g
+    p *= (g / total)[:, None]
+    p[xp.arange(len(labels)), labels] -= g
     return p
 
 
@@ -97,30 +92,36 @@ slope_p = Primitive(
     "cross_entropy_slope",
     _slope,
     "g logits labels",
-    shape=lambda g, logits, labels: logits,
+    shape=lambda g, logits, labels, *, kept=None: logits,
     vjp=(_pull_to_g, _through_logits, None),
     jvp=(LINEAR, _through_logits, None),
     batch=_rows_batch,
 )
-"""``g (softmax(logits) - onehot(labels))``, with one ``g`` for each sample or one for all."""
+"""``g (softmax(logits) - onehot(labels))``, with one ``g`` for each sample or one for all.
 
-cross_entropy_p = Primitive(
+``kept``, where given, are the maximum and the sum of exponentials of each row.
+"""
+
+cross_entropy_p = Keeping(
     "cross_entropy",
     _forward,
     "logits labels",
     shape=lambda logits, labels: ShapeDtype(logits.shape[:1], logits.dtype),
-    vjp=(lambda g, logits, labels: slope_p(g, logits, labels), None),
+    vjp=(lambda g, logits, labels, kept: slope_p(g, logits, labels, kept=kept), None),
     jvp=(_each, None),
     batch=_rows_batch,
 )
 """``-log(softmax(logits)[i, labels[i]])`` for each row ``i`` of (N, C) floats and (N,) integers."""
 
-mean_cross_entropy_p = Primitive(
+mean_cross_entropy_p = Keeping(
     "mean_cross_entropy",
     _forward_mean,
     "logits labels",
     shape=lambda logits, labels: ShapeDtype((), logits.dtype),
-    vjp=(lambda g, logits, labels: slope_p(g / logits.shape[0], logits, labels), None),
+    vjp=(
+        lambda g, logits, labels, kept: slope_p(g / logits.shape[0], logits, labels, kept=kept),
+        None,
+    ),
     jvp=(lambda t, logits, labels: _each(t, logits, labels).mean(), None),
     batch=_mean_batch,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import optree
 
-from gpugrad.array import one_like, settle
+from gpugrad.array import one_like, own
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import Box, box, constant, strip
 from gpugrad.core.trace import Trace
@@ -43,11 +43,16 @@ def leave(value: Any, as_array: bool) -> Any:
     return constant(value) if as_array and hasattr(value, "shape") else value
 
 
-def check_differentiable(leaves: Sequence[Any], what: str, argnum: int) -> None:
-    """Refuse to differentiate with respect to integers, booleans and things that are no arrays."""
+def check_differentiable(leaves: Sequence[Any], what: str, argnum: int) -> bool:
+    """Refuse to differentiate with respect to integers, booleans and things that are no arrays.
+
+    Returns whether all are plain NumPy arrays, for which much can be skipped.
+    """
+    plain = True
     for leaf in leaves:
         if type(leaf) is np.ndarray and leaf.dtype.kind in "fc":
             continue
+        plain = False
         if not (hasattr(leaf, "shape") or isinstance(leaf, int | float | complex)):
             raise TypeError(
                 f"{what}: argument {argnum} holds a {type(leaf).__name__}; a gradient is with "
@@ -59,6 +64,7 @@ def check_differentiable(leaves: Sequence[Any], what: str, argnum: int) -> None:
                 f"{what}: argument {argnum} has dtype {dtype}, and a gradient needs floating-point "
                 "or complex numbers: convert it with astype(float), or write 3.0 for 3"
             )
+    return plain
 
 
 def as_input(g: Any, x: Any) -> Any:
@@ -97,16 +103,21 @@ def with_zeros(ts: Iterable[Any | None], xs: Iterable[Any]) -> list[Any]:
 
 
 def gradients(
-    found: Sequence[Any | None], inputs: Sequence[Any], seeds: Sequence[Any]
+    found: Iterable[Any | None], inputs: Sequence[Any], seeds: Sequence[Any], plain: bool = False
 ) -> list[Any]:
     """Cotangents of the inputs, zeros where none arrived, each in its input's kind.
 
-    None shares memory with another or with ``seeds``, the cotangents of the outputs.
+    None shares memory with another or with ``seeds``, the cotangents of the outputs. ``plain``:
+    the inputs are NumPy arrays.
     """
-    settled = settle([zero(x) if g is None else g for g, x in zip(found, inputs)], seeds)
-    return [
-        g if type(g) is np.ndarray is type(x) else as_input(g, x) for g, x in zip(settled, inputs)
-    ]
+    out = []
+    seen = {id(s) for s in seeds}
+    for g, x in zip(found, inputs):
+        if type(g) is not np.ndarray or g.base is not None or id(g) in seen:
+            g = own(zero(x) if g is None else g, seen)
+        seen.add(id(g))
+        out.append(g if plain and type(g) is np.ndarray else as_input(g, x))
+    return out
 
 
 def spread(at: Sequence[int], values: Sequence[Any], count: int) -> list[Any]:
@@ -128,7 +139,7 @@ def named(f: Callable[..., Any], wrapper: Callable[..., Any], what: str) -> Call
 
 def one_output(out: Any, what: str) -> Any:
     """The single array that a scalar loss must be."""
-    if not (isinstance(out, Box | int | float | complex) or hasattr(out, "shape")):
+    if not (hasattr(out, "shape") or isinstance(out, int | float | complex)):
         got = "None (is a return missing?)" if out is None else f"a {type(out).__name__}"
         raise TypeError(f"{what}: the function must return one array, it returned {got}")
     return out

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from gpugrad.array import one_like
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box, any_box, box, strip
@@ -26,13 +24,11 @@ from gpugrad.transforms.kinds import (
     zero,
 )
 
-_NDARRAY = {np.ndarray}
-
 
 class _Pass:
     """One forward pass under a tape, with what a backward pass needs."""
 
-    __slots__ = ("as_array", "inputs", "nodes", "out", "tape", "trees")
+    __slots__ = ("as_array", "inputs", "nodes", "out", "plain", "tape", "trees")
 
     def __init__(
         self,
@@ -49,23 +45,21 @@ class _Pass:
             self.nodes: list[Leaf] = []
             self.trees = []
             traced = list(args)
+            self.plain = True
             for n in which:
                 leaves, tree = flatten(args[n])
-                check_differentiable(leaves, what, n)
+                plain = check_differentiable(leaves, what, n)
+                self.plain = self.plain and plain
                 nodes = [Leaf() for _ in leaves]
-                boxes = [
-                    box(v if type(v) is np.ndarray else strip(v), tape, node)
-                    for v, node in zip(leaves, nodes)
-                ]
-                traced[n] = unflatten(tree, boxes)
+                raw = leaves if plain else map(strip, leaves)
+                traced[n] = unflatten(tree, [box(v, tape, p) for v, p in zip(raw, nodes)])
                 self.inputs += leaves
                 self.nodes += nodes
                 self.trees.append((tree, len(leaves)))
             self.out = f(*traced, **kwargs)
         finally:
             state.depth -= 1
-        kinds = {type(v) for v in self.inputs}
-        self.as_array = kinds != _NDARRAY and any_box(self.inputs)
+        self.as_array = not self.plain and any_box(self.inputs)
 
     def pull(self, roots: list[tuple[Any, Any]], retain_graph: bool) -> list[Any]:
         """Gradients for each differentiated argument from (output box, cotangent) pairs."""
@@ -74,7 +68,10 @@ class _Pass:
         ]
         reached = backward(tracked, retain_graph=retain_graph)
         flat = gradients(
-            [reached.get(node) for node in self.nodes], self.inputs, [g for _, g in roots]
+            map(reached.get, self.nodes),
+            self.inputs,
+            [g for _, g in roots],
+            self.plain,
         )
         out = []
         for tree, count in self.trees:
