@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.box import strip
-from gpugrad.device import device, device_of, is_cuda, namespace, to_device
+from gpugrad.device import device, device_of, is_cuda, namespace, on, to_device
 from gpugrad.ops.cast import is_inexact
 
 
@@ -18,7 +18,7 @@ def raw_array(value: Any, dtype: Any, where: Any, copy: bool | None) -> Any:
     else:
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
             return raw_array(raw_from_dlpack(value), dtype, where, copy)
-        value = _nested(value)
+        value = _nested(value, dtype)
         target = device(where)
     if value.dtype.kind not in "biufcV" or (
         value.dtype.kind == "V" and not is_inexact(value.dtype)
@@ -35,7 +35,12 @@ def raw_array(value: Any, dtype: Any, where: Any, copy: bool | None) -> Any:
     return value
 
 
-def _nested(value: Any) -> Any:
+def is_minus_zero(value: Any) -> bool:
+    """Whether it is -0.0, or complex with such a part: CuPy, filling, writes 0 for it."""
+    return isinstance(value, float | complex) and value == 0 and "-" in str(value)
+
+
+def _nested(value: Any, dtype: Any = None) -> Any:
     """Numbers and nested lists, with constants boxed among them."""
     if isinstance(value, list | tuple):
         value = [_nested(v) for v in value]
@@ -43,12 +48,36 @@ def _nested(value: Any) -> Any:
             xp = namespace(device_of(next(v for v in value if is_cuda(v))))
             return xp.stack([xp.asarray(v) for v in value])
     value = strip(value)
-    return value if is_cuda(value) else np.asarray(value)
+    return value if is_cuda(value) else np.asarray(value, dtype)
+
+
+_CUDA_KINDS = (2, 3, 13)
+"""DLPack's kDLCUDA, kDLCUDAHost and kDLCUDAManaged."""
 
 
 def raw_from_dlpack(x: Any, **options: Any) -> Any:
     """A raw array that shares the memory of another library's array."""
-    kind = x.__dlpack_device__()[0]
-    if int(kind) in (2, 3, 13):  # kDLCUDA, kDLCUDAHost, kDLCUDAManaged
-        return namespace(device("cuda:0")).from_dlpack(x, **options)
-    return np.from_dlpack(x, **options)
+    kind, number = (int(n) for n in x.__dlpack_device__())
+    if kind not in _CUDA_KINDS:
+        return np.from_dlpack(x, **options)
+    where = device(f"cuda:{number}")
+    with on(where):
+        return namespace(where).from_dlpack(x, **options)
+
+
+def raw_to_dlpack(
+    raw: Any, stream: Any, max_version: Any, dl_device: Any, copy: bool | None
+) -> Any:
+    """The capsule by which another library takes ``raw``.
+
+    NumPy and CuPy decide what they can export; only a copy on the device itself, which CuPy does
+    not offer, is made here.
+    """
+    wanted = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+    options = {name: value for name, value in wanted.items() if value is not None}
+    where = device_of(raw)
+    with on(where):
+        if where.kind == "cuda" and copy and int((dl_device or (2, 0))[0]) in _CUDA_KINDS:
+            raw = raw.copy()
+            del options["copy"]
+        return raw.__dlpack__(**options)

@@ -635,7 +635,11 @@ def to_device(raw: Any, where: Device) -> Any:
         return _between_gpus(raw, source, where)
     with on(where):
         try:
-            return _cupy().asarray(raw)
+            if raw.ndim:
+                return _cupy().asarray(raw)
+            out = _cupy().empty((), raw.dtype)  # asarray would fill it, which loses -0.0's sign
+            out.set(np.asarray(raw))
+            return out
         except ValueError as error:
             raise TypeError(
                 f"{where} cannot hold dtype {raw.dtype}, only bool, integers, float16, bfloat16, "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gpugrad.array import Array
-from gpugrad.conversion import raw_from_dlpack
+from gpugrad.conversion import is_minus_zero, raw_from_dlpack
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box
-from gpugrad.device import Device, namespace, on
+from gpugrad.device import Device, device_of, namespace, on
 from gpugrad.device import device as find_device
 from gpugrad.ops.cast import cast
 from gpugrad.ops.creation import device_near
@@ -21,10 +21,10 @@ def _make(name: str, device: str | Device | None, *args: Any, **kwargs: Any) -> 
         return Array(getattr(namespace(where), name)(*args, **kwargs))
 
 
-def _like(name: str, x: Any, dtype: Any, device: Any, *args: Any) -> Array:
+def _like(name: str, x: Any, dtype: Any, device: Any) -> Array:
     like = shape_dtype(x)
     where = device_near([x]) if device is None else device
-    return _make(name, where, like.shape, *args, dtype=like.dtype if dtype is None else dtype)
+    return _make(name, where, like.shape, dtype=like.dtype if dtype is None else dtype)
 
 
 def zeros(shape: Any, dtype: Any = float, *, device: str | Device | None = None) -> Array:
@@ -49,7 +49,10 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) 
 
         value = fill_value if dtype is None else cast(fill_value, dtype)
         return broadcast_to(value, shape if isinstance(shape, tuple | list) else (shape,))
-    return _make("full", device, shape, fill_value, dtype=dtype)
+    out = _make("full", device, shape, fill_value, dtype=dtype)
+    if is_minus_zero(fill_value):
+        out[...] = fill_value
+    return out
 
 
 def zeros_like(x: Any, dtype: Any = None, *, device: Any = None) -> Array:
@@ -67,9 +70,11 @@ def empty_like(x: Any, dtype: Any = None, *, device: Any = None) -> Array:
     return _like("empty", x, dtype, device)
 
 
-def full_like(x: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Array:
+def full_like(x: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Any:
     """One value in the shape, dtype and device of ``x``."""
-    return _like("full", x, dtype, device, fill_value)
+    like = shape_dtype(x)
+    where = device_near([x]) if device is None else device
+    return full(like.shape, fill_value, like.dtype if dtype is None else dtype, device=where)
 
 
 def arange(
@@ -147,7 +152,20 @@ def copy(x: Any) -> Any:
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
-    """An `Array` that shares the memory of another library's array."""
-    options: dict[str, Any] = {} if copy is None else {"copy": copy}
-    out = Array(raw_from_dlpack(x, **options))
-    return out if device is None else out.to(device)
+    """An `Array` from another library's, without a copy where ``device`` and ``copy`` allow it.
+
+    Parameters
+    ----------
+    x
+        Anything with ``__dlpack__``: an array of PyTorch, JAX, CuPy, NumPy and others.
+    device
+        Where the array shall live; by default where ``x`` is.
+    copy
+        True: always copy; False: never, and an error where it would take one.
+    """
+    raw = raw_from_dlpack(x, copy=False) if copy is False else raw_from_dlpack(x)
+    here = device_of(raw)
+    target = here if device is None else find_device(device)
+    if copy is False and target != here:
+        raise BufferError(f"from_dlpack: from {here} to {target} takes a copy, but copy=False")
+    return Array(raw, device=target, copy=copy)

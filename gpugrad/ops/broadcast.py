@@ -126,6 +126,8 @@ def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
 
 def sum(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
     """Sum over ``axis`` (None: over all)."""
-    if dtype is not None:
-        x = cast(x, dtype)
-    return sum_p(x, axis=normal_axes(axis, shape_dtype(x).ndim), keepdims=keepdims)
+    axes = normal_axes(axis, shape_dtype(x).ndim)
+    if dtype is None:
+        return sum_p(x, axis=axes, keepdims=keepdims)
+    # Narrow integers add up in wide ones, of which the low bits are the narrow sum.
+    return cast(sum_p(cast(x, dtype), axis=axes, keepdims=keepdims), dtype)

@@ -75,11 +75,12 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     Its derivatives of every order are right where factors are zero.
     """
     x = as_array(x)
-    if dtype is not None:
-        x = cast(x, dtype)
     if axis is None:
-        return cumprod_p(ravel(x), axis=0)
-    return cumprod_p(x, axis=normal_axis(axis, shape_dtype(x).ndim))
+        x, axis = ravel(x), 0
+    axis = normal_axis(axis, shape_dtype(x).ndim)
+    if dtype is None:
+        return cumprod_p(x, axis=axis)
+    return cast(cumprod_p(cast(x, dtype), axis=axis), dtype)
 
 
 def _cumulative(

@@ -188,11 +188,12 @@ def argmin(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> Any:
     """Running sum along ``axis`` (None: of the flattened array)."""
-    if dtype is not None:
-        x = cast(x, dtype)
     if axis is None:
-        return cumsum_p(ravel(x), axis=0)
-    return cumsum_p(x, axis=normal_axis(axis, shape_dtype(x).ndim))
+        x, axis = ravel(x), 0
+    axis = normal_axis(axis, shape_dtype(x).ndim)
+    if dtype is None:
+        return cumsum_p(x, axis=axis)
+    return cast(cumsum_p(cast(x, dtype), axis=axis), dtype)
 
 
 def prod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
@@ -205,12 +206,12 @@ def prod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False)
         x = cast(x, dtype)
     like = shape_dtype(x)
     axes = normal_axes(axis, like.ndim)
-    total = np.empty(0, like.dtype).prod().dtype
+    total = np.empty(0, like.dtype).prod().dtype if dtype is None else like.dtype
     x = cast(x, total) if total != like.dtype else x
     left = reduced(like.shape, axes, False)
     x = reshape(moveaxis(x, axes, tuple(range(len(axes)))), (_count(like.shape, axes), *left))
     if x.shape[0] == 0:
-        return sum_p(x, axis=(0,), keepdims=False) + like.dtype.type(1)
+        return cast(sum_p(x, axis=(0,), keepdims=False), x.dtype) + x.dtype.type(1)
     while (n := x.shape[0]) > 1:
         half = n // 2
         y = getitem(x, slice(0, half)) * getitem(x, slice(half, 2 * half))

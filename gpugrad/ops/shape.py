@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
+from numpy.exceptions import AxisError
+
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.ops.batching import over_axis
@@ -69,12 +71,12 @@ def normal_axis(axis: Any, ndim: int) -> int:
 
     Raises
     ------
-    ValueError
-        Where there is no such axis (NumPy's ``AxisError`` is a ``ValueError`` too).
+    AxisError
+        NumPy's, where there is no such axis: a ``ValueError`` and an ``IndexError``.
     """
     number = index(axis)
     if not -ndim <= number < ndim:
-        raise ValueError(f"axis {number} is out of bounds for an array of dimension {ndim}")
+        raise AxisError(f"axis {number} is out of bounds for an array of dimension {ndim}")
     return number % ndim if ndim else 0
 
 
