@@ -102,11 +102,11 @@ def unbroadcast(g: Any, like: ShapeDtype) -> Any:
             g = sum_p(g, axis=tuple(range(made)), keepdims=False)
         if ones:
             g = sum_p(g, axis=tuple(a - made for a in ones), keepdims=True)
-    if g.dtype == like.dtype or like.weak:
+    if g.dtype == like.dtype:
         return g
     if like.dtype.kind != "c" and is_complex(g):
         g = real(g)
-    return cast(g, like.dtype)
+    return g if like.weak else cast(g, like.dtype)
 
 
 def broadcast_to(x: Any, shape: Any) -> Any:

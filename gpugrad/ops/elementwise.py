@@ -115,7 +115,7 @@ _BITS: dict[Any, np.dtype[Any]] = {np.dtype(f"f{n}"): np.dtype(f"i{n}") for n in
 def _gate(xp: Any, g: Any, mask: Any) -> Any:
     """``where(mask, g, 0)``; on the host by masking bits, many times as fast as ``np.where``."""
     bits = _BITS.get(getattr(g, "dtype", None)) if xp is np else None
-    if bits is None or mask.dtype != bool:
+    if bits is None or type(mask) is bool or mask.dtype != bool:
         return xp.where(mask, g, 0)
     keep = mask.view(np.int8).astype(bits)
     keep = np.negative(keep, out=keep) if keep.ndim else -keep

@@ -261,7 +261,11 @@ def std(
     keepdims: bool = False,
 ) -> Any:
     """Standard deviation over ``axis``: the root of the variance."""
-    return sqrt(var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims))
+    spread = var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims)
+    like = shape_dtype(x)
+    if math.prod([like.shape[a] for a in normal_axes(axis, like.ndim)]) == 1:
+        return spread  # of one element it is 0 wherever that is, and so is its derivative
+    return sqrt(spread)
 
 
 def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
