@@ -61,7 +61,7 @@ def new_box(value: Any, trace: Any, node: Any) -> Any:
     cls = _classes.get(type(raw_of(value)))
     if cls is None:
         return core.box(value, trace, node)
-    out = core.new(cls)
+    out: Any = core.new(cls)
     out._value, out._trace, out._payload = value, trace, node
     return out
 

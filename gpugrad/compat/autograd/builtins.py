@@ -10,7 +10,7 @@ from typing import Any
 
 from gpugrad.compat.autograd.boxes import getval
 
-tuple = builtins.tuple
+tuple = builtins.tuple  # type: ignore[type-arg]
 list = builtins.list
 dict = builtins.dict
 

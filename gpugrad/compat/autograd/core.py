@@ -193,9 +193,7 @@ def _by_rows(rule: Rule, groups: Sequence[Any], rest: Sequence[Any]) -> Any:
         rule(*[tuple([row(v, i) for v in group]) for group in groups], *rest)
         for i in range(top.size)
     ]
-    return tuple(
-        [None if column[0] is None else box(stack(column), top) for column in zip(*rows)]
-    )
+    return tuple([None if column[0] is None else box(stack(column), top) for column in zip(*rows)])
 
 
 def _dense(c: Any) -> Any:
@@ -241,7 +239,9 @@ def primitive(f: Callable[..., Any]) -> Any:
 
 def _check(fun: Any, what: str) -> None:
     if not isinstance(getattr(fun, "operation", None), Function):
-        raise TypeError(f"{what}: the first argument is a function made with primitive, got {fun!r}")
+        raise TypeError(
+            f"{what}: the first argument is a function made with primitive, got {fun!r}"
+        )
 
 
 def defvjp_argnums(fun: Any, vjpmaker: Rule) -> None:
@@ -315,9 +315,7 @@ def defjvp_argnum(fun: Any, jvpmaker: Rule) -> None:
     """
 
     def rule(argnums: Sequence[int], tangents: Any, ans: Any, args: Any, kwargs: Any) -> Any:
-        terms = [
-            _dense(jvpmaker(n, t, ans, args, kwargs)) for n, t in zip(argnums, tangents)
-        ]
+        terms = [_dense(jvpmaker(n, t, ans, args, kwargs)) for n, t in zip(argnums, tangents)]
         return functools.reduce(vspace(ans).add, terms)
 
     defjvp_argnums(fun, rule)
@@ -351,9 +349,7 @@ def defjvp(fun: Any, *jvpmakers: Rule | str | None, argnums: Sequence[int] | Non
 
 def def_linear(fun: Any) -> None:
     """Say that a primitive is linear in each of its arguments."""
-    defjvp_argnum(
-        fun, lambda argnum, t, ans, args, kwargs: _linear(fun, argnum, t, args, kwargs)
-    )
+    defjvp_argnum(fun, lambda argnum, t, ans, args, kwargs: _linear(fun, argnum, t, args, kwargs))
 
 
 def _linear(fun: Any, argnum: int, t: Any, args: Any, kwargs: Any) -> Any:
@@ -377,7 +373,7 @@ def make_vjp(fun: Callable[[Any], Any], x: Any) -> tuple[Callable[[Any], Any], A
     """The function that pulls cotangents back through ``fun`` at ``x``, and its value there."""
     leaves, tree = flatten(x)
     if any(is_registered(getval(v)) for v in leaves):
-        return _make_vjp_of_objects(fun, leaves, tree)
+        return _make_vjp_of_objects(fun, leaves, tree)  # type: ignore[no-any-return]
     out, pull = gg.vjp(fun, x)
     return lambda g: pull(g)[0], out
 

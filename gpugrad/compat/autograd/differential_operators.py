@@ -56,7 +56,7 @@ def grad(fun: Callable[[Any], Any], x: Any) -> Any:
     >>> from gpugrad.compat.autograd import grad
     >>> grad(lambda p: np.sum(p["w"] ** 2) * p["b"])({"w": np.array([1.0, 2.0]), "b": 3.0})
     {'b': 5.0, 'w': array([ 6., 12.])}
-    """  # noqa: D212
+    """
     return value_and_grad(fun)(x)[1]
 
 

@@ -46,10 +46,6 @@ notrace_primitives: dict[Any, set[Any]] = {}
 """For each node class, the functions that its traces look through."""
 
 
-notrace_primitives: dict[Any, set[Any]] = {}
-"""For each node class, the functions that its traces look through."""
-
-
 class _Recorder(Trace):
     """Makes a node of a user's class for each operation."""
 
@@ -135,4 +131,3 @@ def notrace_primitive(f: Callable[..., Any]) -> Callable[..., Any]:
 def register_notrace(trace_type: type, primitive_fun: Any) -> None:
     """Let traces with nodes of class ``trace_type`` look through a user's primitive."""
     notrace_primitives.setdefault(trace_type, set()).add(primitive_fun.operation)
-

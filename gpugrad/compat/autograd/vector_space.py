@@ -100,7 +100,9 @@ class VSpace:
         return f"{type(self).__name__}_{self.__dict__}"
 
     @classmethod
-    def register(cls, value_type: type, vspace_maker: Callable[[Any], VSpace] | None = None) -> None:
+    def register(
+        cls, value_type: type, vspace_maker: Callable[[Any], VSpace] | None = None
+    ) -> None:
         """Use this space, or what ``vspace_maker(value)`` gives, for values of ``value_type``."""
         VSpace.mappings[value_type] = vspace_maker or cls
 
@@ -156,7 +158,7 @@ class ArrayVSpace(VSpace):
         self.device = device_near([value])
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         """How many real numbers a vector has."""
         return int(np.prod(self.shape))
 
@@ -211,7 +213,7 @@ class ComplexArrayVSpace(ArrayVSpace):
     iscomplex = True
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return 2 * int(np.prod(self.shape))
 
     def ones(self) -> Any:
@@ -241,7 +243,7 @@ class ContainerVSpace(VSpace):
         self.parts = [vspace(v) for v in leaves]
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         """How many real numbers a vector has."""
         return sum(part.size for part in self.parts)
 
@@ -295,7 +297,9 @@ def vspace(value: Any) -> VSpace:
         return maker(raw)
     if isinstance(raw, tuple | list | dict):
         return ContainerVSpace(value)
-    if isinstance(raw, int | str) or not (isinstance(raw, float | complex) or hasattr(raw, "dtype")):
+    if isinstance(raw, int | str) or not (
+        isinstance(raw, float | complex) or hasattr(raw, "dtype")
+    ):
         raise TypeError(
             f"there is no vector space for a {type(raw).__name__}: it is neither an array, a "
             "float nor a container of them, and no VSpace is registered for it"
@@ -313,7 +317,7 @@ class SparseObject:
         self.mut_add = mut_add
 
 
-VSpace.register(SparseObject, lambda x: x.vs)  # type: ignore[no-any-return]
+VSpace.register(SparseObject, lambda x: x.vs)
 
 
 class Opaque(NoArray):

@@ -76,9 +76,11 @@ def const_graph(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[
                 for y in ys
             ]
             recorded.append((graph, places, out_tree))
-            return unflatten(out_tree, [y._value if mine else y for (mine, _), y in zip(places, ys)])
+            return unflatten(
+                out_tree, [y._value if mine else y for (mine, _), y in zip(places, ys)]
+            )
         graph, places, out_tree = recorded[0]
         values = graph.run(leaves)
         return unflatten(out_tree, [values[v] if mine else v for mine, v in places])
 
-    return wrapped
+    return wrapped  # type: ignore[no-any-return]

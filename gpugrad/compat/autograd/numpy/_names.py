@@ -11,8 +11,9 @@ import numpy as np
 
 import gpugrad.numpy as gnp
 from gpugrad.core.box import BOX_TYPES
-from gpugrad.dispatch import functions, ufuncs
 from gpugrad.device import default_device, namespace, on
+from gpugrad.dispatch import functions, ufuncs
+from gpugrad.ops.operands import as_arrays
 
 _NEW = {"arange", "empty", "eye", "full", "geomspace", "identity", "indices"}
 _NEW |= {"linspace", "logspace", "ones", "tri", "zeros"}
@@ -21,10 +22,14 @@ _NEW |= {"linspace", "logspace", "ones", "tri", "zeros"}
 _GATHER = {"array", "asarray", "asanyarray", "ascontiguousarray"}
 """Functions that make an array out of nested lists."""
 
-_SEQUENCES = {"append", "block", "broadcast_arrays", "column_stack", "concat", "concatenate"}
-_SEQUENCES |= {"dstack", "hstack", "meshgrid", "piecewise", "row_stack", "select", "stack"}
-_SEQUENCES |= {"unstack", "vstack"}
+_SEQUENCES = {"block", "broadcast_arrays", "column_stack", "concat", "concatenate", "dstack"}
+_SEQUENCES |= {"hstack", "meshgrid", "row_stack", "select", "stack", "unstack", "vstack"}
 """Functions that take several arrays as one list."""
+
+_OPERANDS = {"allclose": 2, "append": 2, "array_equal": 2, "convolve": 2, "cross": 2, "dot": 2}
+_OPERANDS |= {"inner": 2, "interp": 3, "isclose": 2, "kron": 2, "outer": 2, "tensordot": 2}
+_OPERANDS |= {"solve": 2, "vdot": 2, "where": 3}
+"""How many of a function's first arguments are arrays, where it is more than one."""
 
 
 def find(module: ModuleType, name: str) -> Any:
@@ -69,19 +74,29 @@ def _gathering(theirs: Any) -> Callable[..., Any]:
 
 def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
     """``ours`` for boxes, ``theirs`` for all else."""
-    several = theirs.__name__ in _SEQUENCES
+    name = theirs.__name__
+    several = name in _SEQUENCES
+    count = theirs.nin if isinstance(theirs, np.ufunc) else _OPERANDS.get(name, 1)
 
     @functools.wraps(theirs)
     def serve(*args: Any, **kwargs: Any) -> Any:
+        boxed = lists = False
         for a in args:
-            if type(a) in BOX_TYPES:
-                return ours(*args, **kwargs)
-        if any(holds_box(a) for a in (*args, *kwargs.values())):
-            if not several:
-                args = tuple([_joined(a) for a in args])
-                kwargs = {key: _joined(a) for key, a in kwargs.items()}
-            return ours(*args, **kwargs)
-        return theirs(*args, **kwargs)
+            kind = type(a)
+            if kind in BOX_TYPES:
+                boxed = True
+            elif kind is list or kind is tuple:
+                lists = True
+        if not (boxed or (lists and holds_box(args)) or holds_box(tuple(kwargs.values()))):
+            return theirs(*args, **kwargs)
+        if lists and several:
+            args = (as_arrays(*args[0]), *args[1:])
+        elif lists and name == "einsum":
+            if isinstance(args[0], str):  # else the lists are subscripts
+                args = (args[0], *as_arrays(*args[1:]))
+        elif lists:
+            args = (*as_arrays(*args[:count]), *args[count:])
+        return ours(*args, **kwargs)
 
     return serve
 
@@ -92,8 +107,3 @@ def holds_box(value: Any) -> bool:
     if kind is list or kind is tuple:
         return any(holds_box(v) for v in value)
     return kind in BOX_TYPES
-
-
-def _joined(value: Any) -> Any:
-    """A list that holds boxes as one array."""
-    return gnp.array(value) if isinstance(value, list | tuple) and holds_box(value) else value

@@ -1,4 +1,4 @@
-"""The names of scipy.integrate: gpugrad's function where it has one, else SciPy's own for plain arrays."""
+"""The names of scipy.integrate: gpugrad's functions, else SciPy's for plain arrays."""
 
 from __future__ import annotations
 
@@ -10,4 +10,8 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     ours = import_module("gpugrad.scipy.integrate")
-    return getattr(ours, name) if hasattr(ours, name) else getattr(import_module("scipy.integrate"), name)
+    return (
+        getattr(ours, name)
+        if hasattr(ours, name)
+        else getattr(import_module("scipy.integrate"), name)
+    )
