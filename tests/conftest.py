@@ -113,6 +113,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("cuda")
 
 
+_functions: set[str] = set()
+_comparisons = 0
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up what the tests of the operations compared, from all workers."""
+    global _comparisons
+    if report.when == "teardown":
+        noted = dict(report.user_properties)
+        if "function" in noted:
+            _functions.add(str(noted["function"]))
+            _comparisons += int(str(noted["comparisons"]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many functions were checked, and by how many comparisons."""
+    if _functions:
+        terminalreporter.write_line(
+            f"{len(_functions)} functions checked by {_comparisons} comparisons of values, "
+            "derivatives and batches"
+        )
+
+
 _needs_cuda = (pytest.mark.cuda, pytest.mark.skipif(NO_CUDA is not None, reason=str(NO_CUDA)))
 
 

@@ -100,9 +100,15 @@ def moved(xs: Sequence[Any], vs: Sequence[Any], t: float) -> list[Any]:
     return [x + t * v for x, v in zip(xs, vs, strict=True)]
 
 
+done = 0
+"""How many arrays have been compared: the test run prints it."""
+
+
 def close(got: Sequence[Any], want: Sequence[Any], rtol: float, what: str) -> None:
+    global done
     assert len(got) == len(want), what
     for g, w in zip(got, want, strict=True):
+        done += 1
         assert g.shape == w.shape, f"{what}: shape {g.shape} instead of {w.shape}"
         scale = np.max(np.abs(w[np.isfinite(w)]), initial=1e-3)
         np.testing.assert_allclose(g, w, rtol=rtol, atol=rtol * scale, err_msg=what)
