@@ -41,7 +41,7 @@ from numpy import (
 
 from gpugrad import dispatch as _dispatch
 from gpugrad.array import Array
-from gpugrad.numpy import fft, namespace_info, random
+from gpugrad.numpy import fft, linalg, namespace_info, random
 from gpugrad.numpy.creation import (
     arange,
     array,
@@ -467,6 +467,7 @@ __all__ = [
     "less",
     "less_equal",
     "lexsort",
+    "linalg",
     "linspace",
     "log",
     "log1p",

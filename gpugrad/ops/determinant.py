@@ -1,0 +1,118 @@
+"""Determinants.
+
+``d det(A) = tr(adj(A) dA)`` and ``d log|det(A)| = Re tr(A^-1 dA)``
+(Giles 2008, "Collected matrix derivative results for forward and reverse mode algorithmic
+differentiation").
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.primitive import Primitive
+from gpugrad.ops.broadcast import sum_p
+from gpugrad.ops.cast import cast
+from gpugrad.ops.complex import imag, is_complex, real
+from gpugrad.ops.elementwise import absolute, equal, where
+from gpugrad.ops.matrices import identity, matrices, real_dtype, stacked, trace
+from gpugrad.ops.reductions import max_p
+from gpugrad.ops.solve import inv_p, solve_p
+
+
+class SlogdetResult(NamedTuple):
+    """``sign * exp(logabsdet)`` is the determinant."""
+
+    sign: Any
+    logabsdet: Any
+
+
+def _scalars(x: ShapeDtype) -> ShapeDtype:
+    return ShapeDtype(x.shape[:-2], x.dtype)
+
+
+def _each(scalars: Any) -> Any:
+    """One number for each matrix, as broadcasts with it."""
+    return scalars[..., None, None]
+
+
+def _cofactors(x: Any, y: Any) -> Any:
+    """``det(A) A^-T``, the transposed adjugate, for singular ``A`` too.
+
+    The cofactors are polynomials, so that those of a matrix beside a singular one are right but
+    for rounding: the distance is some units in the last place of the largest element.
+    """
+    like = shape_dtype(x)
+    n = like.shape[-1]
+    singular = equal(y, 0)
+    if n == 0:
+        return x
+    largest = max_p(absolute(x), axis=(like.ndim - 2, like.ndim - 1), keepdims=False)
+    beside = where(equal(largest, 0), 1, largest) * (8 * n * float(np.finfo(like.dtype).eps))
+    nudged = x + _each(cast(where(singular, beside, 0), like.dtype)) * identity(x, n)
+    return _each(where(singular, det_p(nudged), y)) * inv_p(nudged).mT
+
+
+det_p: Primitive = Primitive(
+    "det",
+    lambda xp, x: xp.linalg.det(x),
+    shape=_scalars,
+    vjp=lambda g, x, y: _each(g) * _cofactors(x, y),
+    jvp=lambda t, x, y: sum_p(_cofactors(x, y) * t, axis=(t.ndim - 2, t.ndim - 1), keepdims=False),
+    batch=stacked,
+)
+
+
+def det(a: Any) -> Any:
+    """The determinant of each square matrix.
+
+    The gradient, the matrix of cofactors, is right for singular matrices too; second derivatives
+    are where the matrix is regular.
+    """
+    return det_p(matrices(a, "det", square=True))
+
+
+def _slogdet_vjp(g: Any, x: Any, y: Any) -> Any:
+    g_sign, g_log = g
+    total = 0 if g_log is None else g_log
+    if g_sign is not None and is_complex(x):
+        total = total - 1j * real(1j * g_sign * y[0])
+    elif g_log is None:
+        return x * 0  # the sign of a real determinant is constant
+    return _each(cast(total, shape_dtype(x).dtype)) * inv_p(x).mT
+
+
+def _slogdet_jvp(t: Any, x: Any, y: Any) -> Any:
+    moved = trace(solve_p(x, t))
+    sign = y[0] * (1j * imag(moved)) if is_complex(x) else y[0] * 0
+    return sign, real(moved)
+
+
+slogdet_p: Primitive = Primitive(
+    "slogdet",
+    lambda xp, x: tuple(xp.linalg.slogdet(x)),
+    shape=lambda x: (_scalars(x), ShapeDtype(x.shape[:-2], real_dtype(x.dtype))),
+    vjp=_slogdet_vjp,
+    jvp=_slogdet_jvp,
+    batch=stacked,
+    multiple=True,
+)
+
+
+def slogdet(a: Any) -> SlogdetResult:
+    """Sign and logarithm of the absolute value of the determinant of each square matrix.
+
+    For a complex matrix the sign is a number on the unit circle, whose derivative is along it.
+    At a singular matrix the logarithm is ``-inf``, and its gradient raises as `inv` does.
+
+    Examples
+    --------
+    >>> import gpugrad as gg, numpy as np
+    >>> a = np.array([[2.0, 0.0], [0.0, 4.0]])
+    >>> gg.grad(lambda a: gg.numpy.linalg.slogdet(a).logabsdet)(a)
+    array([[0.5 , 0.  ],
+           [0.  , 0.25]])
+    """
+    return SlogdetResult(*slogdet_p(matrices(a, "slogdet", square=True)))

@@ -1,0 +1,1 @@
+"""SciPy's names over arrays on any device, differentiable: a module for each of SciPy's."""
