@@ -7,7 +7,9 @@ silently into a raw array, which would lose the gradient.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
@@ -38,7 +40,7 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any
     # NumPy makes its scalar on the left of a comparison an array, which would have a device.
     inputs = tuple([i[()] if isinstance(i, np.ndarray) and i.ndim == 0 else i for i in inputs])
     if method == "__call__":
-        rule = ufuncs.get(ufunc) or missing(ufunc.__name__)
+        rule = ufuncs.get(ufunc) or _special_ufunc(ufunc) or missing(ufunc.__name__)
         inputs = tuple([cast(i, dtype) for i in inputs]) if dtype is not None else inputs
         return rule(*inputs)
     return _ufunc_method(ufunc, method, inputs, dtype, options)
@@ -59,13 +61,26 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
 
 def cupy_elementwise(self: Any, kernel: Any, *args: Any, **kwargs: Any) -> Any:
     """A kernel of CuPy's that acts on each element was called."""
-    name = kernel.name.removeprefix("cupy_")
-    rule = by_name.get(_CUPY_NAMES.get(name, name)) or missing(f"CuPy's kernel {name!r}")
+    name = kernel.name.removeprefix("cupyx_scipy_").removeprefix("cupy_").removeprefix("special_")
+    rule = by_name.get(_CUPY_NAMES.get(name, name)) or _special(name)
+    if rule is None:
+        missing(f"CuPy's kernel {name!r}")
     if len(args) > kernel.nin:  # a += b for CuPy's a calls add(a, b, a)
         refuse_out(args[kernel.nin :], name)
     dtype = kwargs.pop("dtype", None)
     operands = [cast(a, dtype) for a in args] if dtype is not None else args
     return rule(*operands, **_plain(kwargs, name))
+
+
+def _special(name: str) -> Callable[..., Any] | None:
+    """Ours for a function of ``scipy.special``, imported when one is called: SciPy loads slowly."""
+    return getattr(import_module("gpugrad.scipy.special"), name, None)
+
+
+def _special_ufunc(ufunc: Any) -> Callable[..., Any] | None:
+    theirs = sys.modules.get("scipy.special")
+    name = ufunc.__name__
+    return _special(name) if getattr(theirs, name, None) is ufunc else None
 
 
 def cupy_reduction(self: Any, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool) -> Any:

@@ -38,7 +38,8 @@ def _complex_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(_complex_dtype(dtype).type(0).real.dtype)
+    found: np.dtype[Any] = _complex_dtype(dtype).type(0).real.dtype
+    return found
 
 
 def _resized(shape: tuple[int, ...], axis: int, n: int) -> tuple[int, ...]:

@@ -93,7 +93,7 @@ CONSTANT = {
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
     *("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"),
     *("nextafter", "heaviside", "any", "all", "argmax", "argmin", "cast_away", "stop_gradient"),
-    *("argsort", "argpartition", "searchsorted", "bincount"),
+    *("argsort", "argpartition", "searchsorted", "bincount", "gammasgn"),
 }
 """Piecewise constant, or cut on purpose: no gradient flows."""
 

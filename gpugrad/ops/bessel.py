@@ -1,0 +1,138 @@
+"""Bessel functions. References are to DLMF, https://dlmf.nist.gov.
+
+The functions of orders 0 and 1 are CuPy's on CUDA. Of any order there are SciPy's on the CPU; on
+CUDA there are those of integer orders, given as Python numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.primitive import Primitive
+from gpugrad.ops.elementwise import sign, where
+from gpugrad.ops.special import (
+    Special,
+    binary,
+    in_precision,
+    library,
+    no_derivative,
+    precision,
+    unary,
+)
+
+
+def _over(y: Any, x: Any) -> Any:
+    """``y / x`` of a function of order 1: 1 / 2 at 0, where its slope is that."""
+    return where(x == 0, 0.5, y / where(x == 0, 1, x))
+
+
+# 10.6.2
+j0: Primitive = unary("j0", lambda g, x: -g * j1(x))
+j1: Primitive = unary("j1", lambda g, x, y: g * (j0(x) - _over(y, x)))
+y0: Primitive = unary("y0", lambda g, x: -g * y1(x))
+y1: Primitive = unary("y1", lambda g, x, y: g * (y0(x) - y / x))
+
+# 10.29.2; those that end in e are scaled by exp(-abs(x)), or exp(x) for k.
+i0: Primitive = unary("i0", lambda g, x: g * i1(x))
+i1: Primitive = unary("i1", lambda g, x, y: g * (i0(x) - _over(y, x)))
+i0e: Primitive = unary("i0e", lambda g, x, y: g * (i1e(x) - sign(x) * y))
+i1e: Primitive = unary("i1e", lambda g, x, y: g * (i0e(x) - _over(y, x) - sign(x) * y))
+k0: Primitive = unary("k0", lambda g, x: -g * k1(x))
+k1: Primitive = unary("k1", lambda g, x, y: -g * (k0(x) + y / x))
+k0e: Primitive = unary("k0e", lambda g, x, y: g * (y - k1e(x)))
+k1e: Primitive = unary("k1e", lambda g, x, y: g * (y - k0e(x) - y / x))
+
+
+@cache
+def _kernel(xp: Any, name: str, code: str) -> Any:
+    return xp.ElementwiseKernel("int32 n, T x", "T y", code, "gpugrad_" + name)
+
+
+_MILLER = """
+    // Downward recurrence from an order so high that I is small beside I_n, DLMF 3.6(ii), 10.29.1.
+    double a = fabs((double)x);
+    double above = 0, here = 1e-30, wanted = 0;
+    for (int k = a < 1e-200 ? 0 : n + 10 + (int)(7 * sqrt(n + a)); k > 0; --k) {
+        double below = above + 2 * k / a * here;
+        above = here;
+        here = below;
+        if (k - 1 == n) wanted = here;
+        if (here > 1e30) { here *= 1e-30; above *= 1e-30; wanted *= 1e-30; }
+    }
+    double share = a < 1e-200 ? (n == 0 ? 1 : n == 1 ? a / 2 : 0) : wanted / here;
+    y = x < 0 && n % 2 ? -share : share;
+"""
+"""I_n(x) / I_0(x)."""
+
+
+def _order(name: str, v: Any) -> int:
+    if isinstance(v, int | float) and v == int(v):
+        return int(v)
+    raise NotImplementedError(
+        f"{name}: CuPy has no Bessel functions of fractional orders and of arrays of orders, so on "
+        f"CUDA the order is a Python integer; got {v!r}. Move x to the CPU with x.to('cpu')"
+    )
+
+
+def _cuda_jv(xp: Any, n: int, x: Any) -> Any:
+    y = _kernel(xp, "jn", "y = x == 0 ? (T)(n == 0) : jn(n, x)")(abs(n), x)
+    return -y if n < 0 and n % 2 else y
+
+
+def _cuda_yv(xp: Any, n: int, x: Any) -> Any:
+    y = _kernel(xp, "yn", "y = yn(n, x)")(abs(n), x)
+    return -y if n < 0 and n % 2 else y
+
+
+def _cuda_iv(first: str) -> Callable[..., Any]:
+    return lambda xp, n, x: _kernel(xp, "iv", _MILLER)(abs(n), x) * library(xp, first)(x)
+
+
+def _cuda_kv(first: str, second: str) -> Callable[..., Any]:
+    def of(xp: Any, n: int, x: Any) -> Any:
+        low, high = library(xp, first)(x), library(xp, second)(x)
+        for k in range(1, abs(n)):  # 10.29.1, stable upward
+            low, high = high, low + 2 * k / x * high
+        return high if n else low
+
+    return of
+
+
+def _ordered(name: str, cuda: Callable[..., Any], derivative: Any) -> Special:
+    """A function of order ``v``, differentiable in ``x``."""
+
+    def impl(xp: Any, v: Any, x: Any) -> Any:
+        dtype = precision([shape_dtype(v), shape_dtype(x)])
+        x = in_precision(x, dtype)
+        if xp is np:
+            return library(xp, name)(in_precision(v, dtype), x)
+        return cuda(xp, _order(name, v), x)
+
+    return binary(name, "v x", no_derivative(name, "v"), derivative, impl)
+
+
+# 10.6.1 and 10.29.1
+jv: Primitive = _ordered("jv", _cuda_jv, lambda g, v, x: g * (0.5 * (jv(v - 1, x) - jv(v + 1, x))))
+yv: Primitive = _ordered("yv", _cuda_yv, lambda g, v, x: g * (0.5 * (yv(v - 1, x) - yv(v + 1, x))))
+iv: Primitive = _ordered(
+    "iv", _cuda_iv("i0"), lambda g, v, x: g * (0.5 * (iv(v - 1, x) + iv(v + 1, x)))
+)
+ive: Primitive = _ordered(
+    "ive",
+    _cuda_iv("i0e"),
+    lambda g, v, x, y: g * (0.5 * (ive(v - 1, x) + ive(v + 1, x)) - sign(x) * y),
+)
+kv: Primitive = _ordered(
+    "kv", _cuda_kv("k0", "k1"), lambda g, v, x: -g * (0.5 * (kv(v - 1, x) + kv(v + 1, x)))
+)
+kve: Primitive = _ordered(
+    "kve",
+    _cuda_kv("k0e", "k1e"),
+    lambda g, v, x, y: g * (y - 0.5 * (kve(v - 1, x) + kve(v + 1, x))),
+)
+jn, yn, kn = jv, yv, kv

@@ -1,0 +1,121 @@
+"""The gamma and beta functions and their kin. References are to DLMF, https://dlmf.nist.gov."""
+
+from __future__ import annotations
+
+import math
+from operator import index
+from typing import Any
+
+from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.primitive import Primitive
+from gpugrad.ops.elementwise import exp
+from gpugrad.ops.entropy import xlog1py, xlogy
+from gpugrad.ops.special import (
+    Special,
+    beside,
+    binary,
+    in_precision,
+    library,
+    no_derivative,
+    precision,
+    unary,
+)
+
+# 5.2.2: psi is the logarithmic derivative of gamma.
+gamma = unary("gamma", lambda g, x, y: g * (y * digamma(x)))
+rgamma = unary("rgamma", lambda g, x, y: -g * (y * digamma(x)))
+gammaln: Primitive = unary("gammaln", lambda g, x: g * digamma(x))
+loggamma = unary("loggamma", lambda g, x: g * digamma(x))
+digamma: Primitive = unary("digamma", lambda g, x: g * polygamma(1, x))
+gammasgn = unary("gammasgn", None)
+
+
+def _polygamma(xp: Any, n: Any, x: Any) -> Any:
+    """5.15.1 and 25.11.12, in the precision of ``x``."""
+    x = in_precision(x, precision([shape_dtype(x)]))
+    if not isinstance(n, int):
+        return in_precision(library(xp, "polygamma")(n, x), x.dtype)
+    if n == 0:
+        return library(xp, "digamma")(x)
+    order = x.dtype.type(n + 1)
+    return library(xp, "zeta")(order, x) * float(math.factorial(n) * (-1) ** (n + 1))
+
+
+polygamma: Primitive = binary(
+    "polygamma",
+    "n x",
+    no_derivative("polygamma", "n"),
+    lambda g, n, x: g * polygamma(n + 1, x),
+    _polygamma,
+)
+"""The ``n``-th derivative of `digamma`."""
+
+zeta: Primitive = binary(  # 25.11.17
+    "zeta",
+    "x q",
+    no_derivative("zeta", "x"),
+    lambda g, x, q: g * (-x * zeta(x + 1, q)),
+)
+"""Hurwitz's zeta function: the sum of ``(k + q)**-x`` over k from 0."""
+
+
+def _density(a: Any, x: Any) -> Any:
+    """8.8.13: the slope of `gammainc` by ``x``, the density of the gamma distribution."""
+    a = beside(a, x)
+    return exp(xlogy(a - 1, x) - x - gammaln(a))
+
+
+gammainc = binary(
+    "gammainc", "a x", no_derivative("gammainc", "a"), lambda g, a, x: g * _density(a, x)
+)
+gammaincc = binary(
+    "gammaincc", "a x", no_derivative("gammaincc", "a"), lambda g, a, x: -g * _density(a, x)
+)
+
+# 5.12.1
+beta = binary(
+    "beta",
+    "a b",
+    lambda g, a, b, y: g * (y * (digamma(a) - digamma(a + b))),
+    lambda g, a, b, y: g * (y * (digamma(b) - digamma(a + b))),
+)
+betaln = binary(
+    "betaln",
+    "a b",
+    lambda g, a, b: g * (digamma(a) - digamma(a + b)),
+    lambda g, a, b: g * (digamma(b) - digamma(a + b)),
+)
+betainc = Special(  # 8.17.1
+    "betainc",
+    "a b x",
+    (
+        no_derivative("betainc", "a"),
+        no_derivative("betainc", "b"),
+        lambda g, a, b, x: g * _beta_density(beside(a, x), beside(b, x), x),
+    ),
+)
+
+
+def _beta_density(a: Any, b: Any, x: Any) -> Any:
+    return exp(xlogy(a - 1, x) + xlog1py(b - 1, -x) - betaln(a, b))
+
+
+poch = binary(  # 5.2.5
+    "poch",
+    "z m",
+    lambda g, z, m, y: g * (y * (digamma(z + m) - digamma(z))),
+    lambda g, z, m, y: g * (y * digamma(z + m)),
+)
+
+psi = digamma
+
+
+def multigammaln(a: Any, d: int) -> Any:
+    """Logarithm of the gamma function of ``d`` dimensions (35.3.4)."""
+    count = index(d)
+    if count < 1:
+        raise ValueError(f"multigammaln: d is a number of dimensions, at least 1, got {d}")
+    total = gammaln(a)
+    for j in range(1, count):
+        total = total + gammaln(a - 0.5 * j)
+    return total + 0.25 * count * (count - 1) * math.log(math.pi)

@@ -1,0 +1,207 @@
+"""Special functions: who reaches them, conventions at 0, what CuPy lacks, and JAX's gradients."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import scipy.special
+
+import gpugrad as gg
+import gpugrad.numpy as gnp
+import gpugrad.scipy.special as special
+from gpugrad.device import CPU, to_device
+
+POSITIVE = np.array([0.3, 1.0, 2.5])
+
+
+def host(a):
+    return to_device(a._value if isinstance(a, gg.Array) else a, CPU)
+
+
+def slope(f, x):
+    with np.errstate(all="ignore"):
+        return host(gg.elementwise_grad(f)(x))
+
+
+@pytest.mark.parametrize("name", ["gamma", "gammaln", "psi", "erf", "ndtr", "expit", "i0e", "k1"])
+def test_scipys_and_cupys_ufuncs_reach_ours(name, device):
+    library = scipy.special
+    if device.kind == "cuda":
+        import cupyx.scipy.special as library
+    x = to_device(POSITIVE, device)
+    got = gg.grad(lambda v: gnp.sum(getattr(library, name)(v)))(x)
+    want = gg.grad(lambda v: gnp.sum(getattr(special, name)(v)))(x)
+    np.testing.assert_array_equal(host(got), host(want))
+
+
+def test_a_ufunc_reaches_ours_before_ours_is_imported():
+    code = (
+        "import numpy as np, scipy.special, gpugrad as gg; "
+        "print(gg.grad(lambda x: scipy.special.erf(x))(0.0))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert abs(float(out.stdout) - 2 / np.sqrt(np.pi)) < 1e-12
+
+
+def test_what_has_no_rule_says_so_by_name():
+    x = gg.Array(POSITIVE, requires_grad=True)
+    with pytest.raises(TypeError, match="struve"):
+        scipy.special.struve(0, x)
+    for f in (scipy.special.logsumexp, scipy.special.softmax, scipy.special.multigammaln):
+        with pytest.raises((TypeError, ValueError)):
+            f(x, 1) if f is scipy.special.multigammaln else f(x)
+
+
+def test_parameters_without_derivative_say_so():
+    for f, at in (
+        (lambda a: special.gammainc(a, 1.0), "'a'"),
+        (lambda v: special.jv(v, 1.0), "'v'"),
+        (lambda b: special.betainc(1.0, b, 0.5), "'b'"),
+    ):
+        with pytest.raises(TypeError, match=f"with respect to {at}"):
+            gg.grad(f)(1.5)
+        with pytest.raises(TypeError, match=f"with respect to {at}"):
+            gg.jvp(f, (1.5,), (1.0,))
+
+
+def test_cupy_has_no_fractional_orders(cuda):
+    x = gg.Array(cuda.ones(2))
+    with pytest.raises(RuntimeError, match="fractional orders"):
+        special.iv(0.5, x)
+    with pytest.raises(RuntimeError, match="no dawsn"):
+        special.dawsn(x)
+
+
+def test_orders_on_cuda_over_the_whole_range(cuda):
+    x = np.concatenate([[0.0], np.geomspace(1e-12, 600, 40)])
+    for name, n in (("ive", 0), ("ive", 1), ("ive", 3), ("ive", 20), ("jv", 4), ("kve", 3)):
+        at = x[1:] if name == "kve" else x
+        got = host(getattr(special, name)(n, gg.Array(cuda.asarray(at))))
+        np.testing.assert_allclose(got, getattr(scipy.special, name)(n, at), rtol=1e-9, atol=1e-15)
+
+
+ZERO = np.array([0.0, 0.5])
+
+
+def test_conventions_at_zero(device):
+    x = to_device(ZERO, device)
+    one = to_device(np.ones(2), device)
+    inf = np.inf
+    both = {
+        "xlogy": ([0, np.log(0.5)], [0, 0.5]),
+        "rel_entr": ([-inf, np.log(0.5) + 1], [0, -0.5]),
+        "kl_div": ([-inf, np.log(0.5)], [1, 0.5]),
+    }
+    for name, (by_x, by_y) in both.items():
+        f = getattr(special, name)
+        at = (x, one) if name != "xlogy" else (x, x)
+        got_x = slope(lambda v, f=f, w=at[1]: f(v, w), at[0])
+        got_y = slope(lambda w, f=f, v=at[0]: f(v, w), at[1])
+        if name == "xlogy":
+            by_x, by_y = [-inf, np.log(0.5)], [0, 1]
+        np.testing.assert_allclose(got_x, by_x, err_msg=name)
+        np.testing.assert_allclose(got_y, by_y, err_msg=name)
+    np.testing.assert_allclose(slope(special.entr, x), [inf, -np.log(0.5) - 1])
+    for name in ("rel_entr", "kl_div"):
+        f = getattr(special, name)
+        assert host(f(gg.Array(x), gg.Array(x))).tolist() == [0, 0]
+        assert slope(lambda w, f=f: f(x, w), x)[0] == (0 if name == "rel_entr" else 1)
+    for name in ("j1", "i1", "i1e"):
+        f = getattr(special, name)
+        assert abs(slope(f, x)[0] - 0.5) < 1e-12
+        assert abs(slope(lambda v, f=f: gg.elementwise_grad(f)(v), x)[0]) < 1e-12
+
+
+def test_logsumexp_of_infinities_and_factors(device):
+    inf = np.inf
+    a = to_device(np.array([-inf, 1.0, 2.0]), device)
+    b = to_device(np.array([5.0, 0.0, 1.0]), device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        g_a = gg.grad(lambda a: special.logsumexp(a, b=b))(a)
+    np.testing.assert_allclose(host(g_a), [0, 0, 1], atol=1e-15)
+    assert abs(float(special.logsumexp(a, b=b)) - 2) < 1e-15
+    value, sign = special.logsumexp(gg.Array(a), b=gg.Array(-b), return_sign=True)
+    assert (value.item(), sign.item()) == (2.0, -1.0)
+    assert special.logsumexp(to_device(np.array([-inf]), device)) == -inf
+
+
+def test_log_ndtr_far_out(device):
+    x = to_device(np.array([-1e3, -30.0, 0.0, 40.0, 1e3]), device)
+    want = np.array([1000.001, 30.033259667433677, 0.7978845608028654, 0, 0])
+    np.testing.assert_allclose(slope(special.log_ndtr, x), want, rtol=1e-7, atol=1e-300)
+
+
+def test_integers_and_numbers(device):
+    n = gg.Array(to_device(np.array([1, 2, 5]), device))
+    assert special.gammaln(n).dtype == np.float64
+    np.testing.assert_allclose(host(special.gamma(n)), [1, 1, 24])
+    assert special.gamma(5.0) == 24
+    x = to_device(np.array([0.5, 2], np.float32), device)
+    assert gg.elementwise_grad(lambda v: special.gammainc(1.5, v))(x).dtype == np.float32
+    assert special.multigammaln(gg.Array(x) + 2, 2).dtype == np.float32
+    with pytest.raises(ValueError, match="at least 1"):
+        special.multigammaln(x, 0)
+
+
+BY_JAX = {
+    **dict.fromkeys(("gammaln", "digamma", "erf", "erfc", "ndtr", "log_ndtr", "expit"), POSITIVE),
+    **dict.fromkeys(("i0", "i1", "i0e", "i1e", "entr", "exp1", "expi"), POSITIVE),
+    **dict.fromkeys(("erfinv", "logit", "ndtri"), POSITIVE / 3),
+}
+BY_JAX_TWO = ("xlogy", "xlog1py", "rel_entr", "kl_div", "betaln", "beta")
+
+
+@pytest.fixture(scope="module")
+def jax():
+    jax = pytest.importorskip("jax")
+    with jax.enable_x64(True):
+        yield jax
+
+
+@pytest.mark.parametrize("name", BY_JAX)
+def test_one_operand_against_jax(name, jax, device):
+    x = BY_JAX[name]
+    theirs = getattr(jax.scipy.special, name)
+    want = jax.vmap(jax.value_and_grad(theirs))(x)
+    ours = getattr(special, name)
+    np.testing.assert_allclose(host(ours(to_device(x, device))), want[0], rtol=1e-9)
+    np.testing.assert_allclose(slope(ours, to_device(x, device)), want[1], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", BY_JAX_TWO)
+def test_two_operands_against_jax(name, jax, device):
+    x, y = POSITIVE, POSITIVE[::-1] + 0.2
+    theirs, ours = getattr(jax.scipy.special, name), getattr(special, name)
+    want = jax.grad(lambda a, b: theirs(a, b).sum(), (0, 1))(x, y)
+    got = gg.grad(lambda a, b: gnp.sum(ours(a, b)), (0, 1))(
+        to_device(x, device), to_device(y, device)
+    )
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(host(g), w, rtol=1e-9, atol=1e-12)
+
+
+def test_reductions_against_jax(jax, device):
+    a = np.array([[0.5, -1.0, 2.0], [1.0, 0.0, -2.0]])
+    b = np.array([[1.0, 0.0, 0.5], [0.2, 1.0, 2.0]])
+    pairs = (
+        (lambda m, a, b: m.logsumexp(a, b=b).sum(), (0, 1)),
+        (lambda m, a, b: (m.logsumexp(a, axis=1, b=b, keepdims=True) * b).sum(), (0, 1)),
+        (lambda m, a, b: m.multigammaln(a + 5, 3).sum(), 0),
+        (lambda m, a, b: m.polygamma(2, a + 3).sum(), 0),
+        (lambda m, a, b: m.zeta(3.0, a + 3).sum(), 0),
+        (lambda m, a, b: m.gammainc(2.0, b).sum(), 1),
+        (lambda m, a, b: m.betainc(2.0, 1.5, b / 3).sum(), 1),
+    )
+    for f, at in pairs:
+        want = jax.grad(lambda a, b, f=f: f(jax.scipy.special, a, b), at)(a, b)
+        got = gg.grad(lambda a, b, f=f: f(special, a, b), at)(
+            to_device(a, device), to_device(b, device)
+        )
+        pair = zip(got, want, strict=True) if isinstance(at, tuple) else [(got, want)]
+        for g, w in pair:
+            np.testing.assert_allclose(host(g), w, rtol=1e-8, atol=1e-12)
