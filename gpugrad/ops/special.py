@@ -6,7 +6,7 @@ The functions stand in files of their own: `gamma`, `erf`, `bessel`, `entropy`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +17,7 @@ from gpugrad.device import scipy_for
 from gpugrad.ops.elementwise import Elementwise, summed, where, widened
 
 
+@cache
 def library(xp: Any, name: str) -> Callable[..., Any]:
     """The function of that name in SciPy or CuPy, or an error that says that there is none."""
     found: Callable[..., Any] | None = getattr(scipy_for(xp, "special"), name, None)
@@ -52,9 +53,9 @@ class Special(Elementwise):
         impl = self._impl
         if not isinstance(impl, str):
             return partial(impl, xp)
-        found = library(xp, impl)
 
         def call(*values: Any) -> Any:
+            found = library(xp, impl)  # only now: loading SciPy takes long
             for v in values:
                 if not (hasattr(v, "dtype") and v.dtype.char in "dD"):
                     dtype = precision([shape_dtype(v) for v in values])
