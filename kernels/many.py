@@ -68,6 +68,11 @@ def layout(arrays: Sequence[Any], each: Callable[[Any], int] = lambda a: int(a.s
     return _cuda_layout(sizes, _here())
 
 
+def host_layout(sizes: Any) -> Layout:
+    """The layout on the host, by an array of the sizes."""
+    return _host_layout(tuple(sizes.tolist()))
+
+
 def _here() -> Hashable:
     """The current device and stream: kernels on two streams must not share a ticket."""
     import cupy

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gpugrad.kernels import average, conv, philox, scatter, source
+from gpugrad.kernels import average, conv, optimizer, philox, scatter, source
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 
 KERNELS = {
     "average": average.VARIANTS,
     "conv": conv.VARIANTS,
+    "optimizer": optimizer.VARIANTS,
     "philox": philox.VARIANTS,
     "scatter": scatter.VARIANTS,
 }
