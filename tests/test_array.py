@@ -837,16 +837,15 @@ def test_out_is_refused(device):
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("packbits", lambda x: np.packbits(x)),
         ("putmask", lambda x: np.putmask(x, [True], 0)),
-        ("frexp", lambda x: np.frexp(x)),
+        ("copyto", lambda x: np.copyto(x, 0)),
     ],
 )
 def test_a_function_without_a_rule_is_named(device, name, call):
     with pytest.raises(TypeError, match=rf"{name} has no rule in gpugrad.*gg.primitive"):
         call(leaf(device))
-    with pytest.raises(AttributeError, match=r"gpugrad.numpy has no 'packbits'.*NumPy has it"):
-        gg.numpy.packbits
+    with pytest.raises(AttributeError, match=r"gpugrad.numpy has no 'putmask'"):
+        gg.numpy.putmask
     with pytest.raises(AttributeError, match=r"gpugrad.numpy has no 'nonsense'$"):
         gg.numpy.nonsense
 

@@ -116,6 +116,22 @@ def _selection(at: tuple[int, ...]) -> Callable[[Sequence[Any]], tuple[Any, ...]
     return itemgetter(*at) if at else lambda values: ()
 
 
+class _Signature:
+    """``__signature__`` of a primitive: its operands, by position, and its parameters."""
+
+    def __get__(self, primitive: Primitive | None, kind: type) -> inspect.Signature:
+        if primitive is None:  # the class has its constructor's
+            raise AttributeError("__signature__")
+        operand = inspect.Parameter
+        parameters = [
+            operand("operands", operand.VAR_POSITIONAL)
+            if name.startswith("*")
+            else operand(name, operand.POSITIONAL_ONLY)
+            for name in primitive.operands
+        ]
+        return inspect.Signature([*parameters, operand("params", operand.VAR_KEYWORD)])
+
+
 class Primitive:
     """A named operation and its rules.
 
@@ -161,6 +177,8 @@ class Primitive:
         "shape",
         "vjp",
     )
+
+    __signature__ = _Signature()
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
@@ -43,6 +44,43 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
 def can_cast(from_: Any, to: Any, /) -> bool:
     """Whether a cast loses nothing."""
     return bool(np.can_cast(_type_of(from_), _type_of(to)))
+
+
+class FloatInfo:
+    """What `finfo` gives: NumPy's attributes, the values among them as Python numbers."""
+
+    def __init__(self, info: Any) -> None:
+        self._info = info
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._info, name)
+        return value.item() if isinstance(value, np.generic) else value
+
+    def __repr__(self) -> str:
+        return repr(self._info)
+
+
+def _dtype_of(x: Any) -> np.dtype[Any]:
+    found: np.dtype[Any] = np.dtype(x if isinstance(x, np.dtype | type | str) else x.dtype)
+    return found
+
+
+def finfo(type: Any, /) -> FloatInfo:
+    """The limits of a floating-point dtype, of that of an array, or of a complex one's parts.
+
+    Examples
+    --------
+    >>> import gpugrad.numpy as gnp
+    >>> gnp.finfo(gnp.ones(3, dtype=gnp.float32)).eps
+    1.1920928955078125e-07
+    """
+    dtype = _dtype_of(type)
+    return FloatInfo(np.finfo(dtype) if dtype.kind in "fc" else ml_dtypes.finfo(dtype))  # type: ignore[no-untyped-call]
+
+
+def iinfo(type: Any, /) -> np.iinfo[Any]:
+    """The limits of an integer dtype, or of that of an array."""
+    return np.iinfo(_dtype_of(type))
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:

@@ -51,7 +51,7 @@ def real(x: Any) -> Any:
 
 def imag(x: Any) -> Any:
     """Imaginary part; zeros for a real ``x``."""
-    return imag_p(x) if is_complex(x) else x * 0
+    return imag_p(x)
 
 
 def conj(x: Any) -> Any:

@@ -8,6 +8,7 @@ two-operand VJPs are then summed over the axes that broadcasting made.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from gpugrad.ops.batching import pointwise
 from gpugrad.ops.broadcast import broadcast_to_p, unbroadcast
 from gpugrad.ops.cast import cast
 from gpugrad.ops.complex import conj, is_complex, real
+from gpugrad.ops.on_cuda import corrected
 
 
 class Elementwise(Primitive):
@@ -47,6 +49,10 @@ class Elementwise(Primitive):
             batch=pointwise,
             derived=derived,
         )
+
+    def _bind(self, xp: Any) -> Any:
+        correction = None if xp is np else corrected.get(self.name)
+        return super()._bind(xp) if correction is None else partial(correction, xp)
 
     def _shape(self, *operands: ShapeDtype, **params: Any) -> ShapeDtype:
         # The promotion rules are NumPy's own, asked with arrays that have no elements.
@@ -181,7 +187,7 @@ sqrt = unary("sqrt", lambda g, y: g / (2 * y))
 cbrt = unary("cbrt", lambda g, y: g / (3 * y * y))
 exp = unary("exp", lambda g, y: g * y)
 exp2 = unary("exp2", lambda g, y: _scaled(g * y, math.log(2)))
-expm1 = unary("expm1", lambda g, y: g * (y + 1))
+expm1 = unary("expm1", lambda g, y: g * (y + 1), lambda xp, x: _expm1(x))
 log: Primitive = unary("log", lambda g, x: g / x)
 log2 = unary("log2", lambda g, x: _scaled(g / x, 1 / math.log(2)))
 log10 = unary("log10", lambda g, x: _scaled(g / x, 1 / math.log(10)))
@@ -192,6 +198,18 @@ logaddexp2 = binary(
     lambda g, a, y: g * exp2(_finite_difference(a, y)),
     lambda g, b, y: g * exp2(_finite_difference(b, y)),
 )
+
+
+def _expm1(x: Any) -> Any:
+    """NumPy's; of complex infinities it makes NaN, where the standard has infinities and -1."""
+    y = np.expm1(x)
+    if y.dtype.kind != "c":
+        return y
+    x = np.asarray(x)
+    out, power = np.array(y), np.exp(x)
+    out.real = np.where(np.isfinite(x), y.real + 0.0, power.real - 1)
+    out.imag = np.where(np.isfinite(x), y.imag, np.where(x.imag == 0, x.imag, power.imag))
+    return out[()]
 
 
 def _share(a: Any, y: Any) -> Any:
