@@ -19,7 +19,7 @@ def raw_array(value: Any, dtype: Any, where: Any, copy: bool | None) -> Any:
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
             return raw_array(raw_from_dlpack(value), dtype, where, copy)
         value = _nested(value, dtype)
-        target = device(where)
+        target = device_of(value) if where is None and is_cuda(value) else device(where)
     if value.dtype.kind not in "biufcV" or (
         value.dtype.kind == "V" and not is_inexact(value.dtype)
     ):

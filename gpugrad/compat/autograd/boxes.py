@@ -7,7 +7,7 @@ from typing import Any
 from gpugrad.core import box as core
 from gpugrad.ops.creation import raw_of
 
-_classes: dict[type, type] = {}
+_classes: dict[type, type[Box]] = {}
 """The class of box for each type that a user registered."""
 
 
@@ -34,6 +34,9 @@ class Box(core.Box, metaclass=_AnyBox):
 
     __slots__ = ()
 
+    def __init__(self, value: Any, trace: Any, node: Any) -> None:
+        self._value, self._trace, self._payload = value, trace, node
+
     @classmethod
     def register(cls, value_type: type) -> None:
         """Put values of ``value_type`` in boxes of this class."""
@@ -58,12 +61,7 @@ def getval(x: Any) -> Any:
 
 def new_box(value: Any, trace: Any, node: Any) -> Any:
     """A box of the class that belongs to the type of the value underneath."""
-    cls = _classes.get(type(raw_of(value)))
-    if cls is None:
-        return core.box(value, trace, node)
-    out: Any = core.new(cls)
-    out._value, out._trace, out._payload = value, trace, node
-    return out
+    return _classes.get(type(raw_of(value)), core.box)(value, trace, node)
 
 
 def fitting(box: Any) -> Any:

@@ -11,7 +11,13 @@ import gpugrad as gg
 from gpugrad.compat.autograd import deprecated
 from gpugrad.compat.autograd.boxes import fitting, getval, is_registered, new_box
 from gpugrad.compat.autograd.nodes import Node, notrace_primitives
-from gpugrad.compat.autograd.vector_space import Opaque, SparseObject, VSpace, vspace
+from gpugrad.compat.autograd.vector_space import (
+    Opaque,
+    SparseObject,
+    VSpace,
+    is_number,
+    vspace,
+)
 from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box, any_box, box
 from gpugrad.core.primitive import Primitive
@@ -22,7 +28,7 @@ from gpugrad.ops.indexing import getitem
 from gpugrad.ops.join import stack
 from gpugrad.transforms.extend import UserPrimitive
 from gpugrad.transforms.kinds import below, flatten, unflatten, zero
-from gpugrad.transforms.reverse import transpose
+from gpugrad.transforms.reverse import seed, transpose
 
 __all__ = [
     "JVPNode",
@@ -163,13 +169,18 @@ class Function(UserPrimitive):
 
             return transpose(pull, list(y), tuple([ts[i] for i in at]))
         argnums = call.argnums([t is not None for t in ts])
-        full = [vspace(x).zeros() if t is None else t for t, x in zip(ts, xs)]
+        full = [_zero(x) if t is None else t for t, x in zip(ts, xs)]
         args = unflatten(call.tree, xs)
         tangents = unflatten(call.tree, full)
         out = rule(
             argnums, [tangents[n] for n in argnums], unflatten(call.out, y), args, call.kwargs
         )
         return tuple(call.out.flatten_up_to(_dense(out)))
+
+
+def _zero(x: Any) -> Any:
+    """The tangent of an operand that does not move; what is no vector stays as it is."""
+    return vspace(x).zeros() if is_number(getval(x)) or is_registered(getval(x)) else x
 
 
 def _place(at: Sequence[int], values: Sequence[Any], count: int) -> list[Any]:
@@ -388,7 +399,7 @@ def _make_vjp_of_objects(fun: Callable[[Any], Any], leaves: list[Any], tree: Any
 
     def vjp(g: Any) -> Any:
         roots = [
-            (y._payload, Opaque.close(c))
+            (y._payload, Opaque.close(c) if is_registered(getval(y)) else seed(y, c, "make_vjp"))
             for y, c in zip(ys, out_tree.flatten_up_to(g))
             if isinstance(y, Box) and y._trace is tape
         ]

@@ -55,7 +55,7 @@ def grad(fun: Callable[[Any], Any], x: Any) -> Any:
     >>> import gpugrad.compat.autograd.numpy as np
     >>> from gpugrad.compat.autograd import grad
     >>> grad(lambda p: np.sum(p["w"] ** 2) * p["b"])({"w": np.array([1.0, 2.0]), "b": 3.0})
-    {'b': 5.0, 'w': array([ 6., 12.])}
+    {'w': array([ 6., 12.]), 'b': 5.0}
     """
     return value_and_grad(fun)(x)[1]
 

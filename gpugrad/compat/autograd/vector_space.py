@@ -14,7 +14,8 @@ import numpy as np
 import gpugrad.numpy as gnp
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.under import NoArray
-from gpugrad.device import namespace, on
+from gpugrad.device import namespace, on, to_device
+from gpugrad.ops.cast import is_inexact
 from gpugrad.ops.creation import device_near, raw_of
 from gpugrad.transforms.kinds import flatten, unflatten
 
@@ -150,12 +151,25 @@ def _define_operations() -> None:
     defjvp(covector, None, "same")
 
 
+def _number(x: Any) -> Any:
+    """NumPy's array without axes as a number, which goes with arrays on any device."""
+    return x[()]
+
+
 class ArrayVSpace(VSpace):
     """Real arrays of one shape, dtype and device."""
 
     def __init__(self, value: Any) -> None:
         self.shape, self.dtype, _ = shape_dtype(value)
         self.device = device_near([value])
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return False
+        mine, theirs = [(v.shape, v.dtype, v.shape and v.device) for v in (self, other)]
+        return mine == theirs  # a number goes with arrays on any device
+
+    __hash__ = None
 
     @property
     def size(self) -> int:
@@ -169,7 +183,7 @@ class ArrayVSpace(VSpace):
 
     def _filled(self, value: Any) -> Any:
         with on(self.device):
-            return namespace(self.device).full(self.shape, value, self.dtype)
+            return _number(namespace(self.device).full(self.shape, value, self.dtype))
 
     def zeros(self) -> Any:
         return self._filled(0)
@@ -182,17 +196,19 @@ class ArrayVSpace(VSpace):
             yield from self._units(at)
 
     def _units(self, at: tuple[int, ...]) -> Iterator[Any]:
-        unit = self._filled(0)
-        unit[at] = 1
-        yield unit
+        yield self._unit(at, 1)
+
+    def _unit(self, at: tuple[int, ...], value: complex) -> Any:
+        with on(self.device):
+            unit = namespace(self.device).zeros(self.shape, self.dtype)
+            unit[at] = value
+        return _number(unit)
 
     def randn(self) -> Any:
         return self._draw().astype(self.dtype)
 
     def _draw(self) -> Any:
-        drawn = np.asarray(np.random.standard_normal(self.shape))
-        with on(self.device):
-            return namespace(self.device).asarray(drawn)
+        return _number(to_device(np.asarray(np.random.standard_normal(self.shape)), self.device))
 
     def add(self, x: Any, y: Any) -> Any:
         return x + y
@@ -221,9 +237,7 @@ class ComplexArrayVSpace(ArrayVSpace):
 
     def _units(self, at: tuple[int, ...]) -> Iterator[Any]:
         for part in (1, 1j):
-            unit = self._filled(0)
-            unit[at] = part
-            yield unit
+            yield self._unit(at, part)
 
     def randn(self) -> Any:
         return (self._draw() + 1j * self._draw()).astype(self.dtype)
@@ -289,7 +303,7 @@ def vspace(value: Any) -> VSpace:
     >>> import numpy as np
     >>> from gpugrad.compat.autograd.extend import vspace
     >>> vspace({"w": np.ones(3), "b": 0.0}).zeros()
-    {'b': array(0.), 'w': array([0., 0., 0.])}
+    {'w': array([0., 0., 0.]), 'b': np.float64(0.0)}
     """
     raw = raw_of(value)
     maker = VSpace.mappings.get(type(raw))
@@ -297,14 +311,23 @@ def vspace(value: Any) -> VSpace:
         return maker(raw)
     if isinstance(raw, tuple | list | dict):
         return ContainerVSpace(value)
-    if isinstance(raw, int | str) or not (
-        isinstance(raw, float | complex) or hasattr(raw, "dtype")
-    ):
+    if not is_number(raw):
         raise TypeError(
-            f"there is no vector space for a {type(raw).__name__}: it is neither an array, a "
-            "float nor a container of them, and no VSpace is registered for it"
+            f"there is no vector space for a value of {_kind(raw)}: vectors are floating-point or "
+            "complex arrays and numbers, containers of them, and types with a registered VSpace"
         )
     return (ComplexArrayVSpace if shape_dtype(value).dtype.kind == "c" else ArrayVSpace)(value)
+
+
+def is_number(raw: Any) -> bool:
+    """Whether a raw value is a floating-point or complex array or number."""
+    if hasattr(raw, "dtype"):
+        return is_inexact(raw.dtype)
+    return isinstance(raw, float | complex)
+
+
+def _kind(raw: Any) -> str:
+    return f"type {type(raw).__name__}" + (f", {raw.dtype}" if hasattr(raw, "dtype") else "")
 
 
 class SparseObject:

@@ -84,4 +84,5 @@ def unary_to_nary(unary_operator: Callable[..., Any]) -> Callable[..., Any]:
         name = "{op}_of_{fun}_wrt_argnum_{argnum}"
         return wraps(fun, name, _DOC, op=get_name(unary_operator), argnum=argnum)(nary)
 
+    del nary_operator.__wrapped__  # its signature is another
     return nary_operator

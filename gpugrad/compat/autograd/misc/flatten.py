@@ -10,7 +10,9 @@ import numpy as np
 
 import gpugrad.numpy as gnp
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.device import namespace, on
 from gpugrad.ops.cast import cast
+from gpugrad.ops.creation import device_near
 from gpugrad.transforms import kinds
 
 
@@ -27,8 +29,8 @@ def flatten(value: Any) -> tuple[Any, Callable[[Any], Any]]:
     >>> vector
     array([3., 1., 1., 1., 1.])
     >>> unflatten(vector * 2)
-    {'b': np.float64(6.0), 'w': array([[2., 2.],
-           [2., 2.]])}
+    {'w': array([[2., 2.],
+           [2., 2.]]), 'b': np.float64(6.0)}
     """
     leaves, tree = kinds.flatten(value)
     likes = [shape_dtype(v) for v in leaves]
@@ -43,7 +45,15 @@ def flatten(value: Any) -> tuple[Any, Callable[[Any], Any]]:
 
     if not leaves:
         return np.zeros(0), unflatten
-    return gnp.concatenate([gnp.ravel(v) for v in leaves]), unflatten
+    where = device_near(leaves)
+    with on(where):
+        xp = namespace(where)
+        # A number joins the arrays' device by a product.
+        parts = [
+            gnp.ravel(v) if like.shape else v * xp.ones(1, like.dtype)
+            for v, like in zip(leaves, likes)
+        ]
+    return gnp.concatenate(parts), unflatten
 
 
 def flatten_func(

@@ -64,13 +64,12 @@ class _Joining:
 
     def __getitem__(self, key: Any) -> Any:
         parts = key if isinstance(key, tuple) else (key,)
-        if not _names.holds_box(parts):
+        if not _names.gathers(parts):
             return self._joined[key]
-        along_rows = self._joined is _np.r_
-        arrays = [
-            self._joined[part] if isinstance(part, slice) else as_arrays(part)[0] for part in parts
-        ]
-        if along_rows:
+        arrays = as_arrays(
+            *[self._joined[part].tolist() if isinstance(part, slice) else part for part in parts]
+        )
+        if self._joined is _np.r_:
             return _gnp.concatenate([_gnp.reshape(a, (-1,)) if a.ndim == 0 else a for a in arrays])
         columns = [a if a.ndim > 1 else _gnp.reshape(a, (-1, 1)) for a in arrays]
         return _gnp.concatenate(columns, axis=-1)

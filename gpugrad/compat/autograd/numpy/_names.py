@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import gpugrad.numpy as gnp
-from gpugrad.core.box import BOX_TYPES
-from gpugrad.device import default_device, namespace, on
+from gpugrad.core.box import BOX_TYPES, strip
+from gpugrad.device import default_device, is_cuda, namespace, on
 from gpugrad.dispatch import functions, ufuncs
 from gpugrad.ops.operands import as_arrays
 
@@ -26,9 +27,9 @@ _SEQUENCES = {"block", "broadcast_arrays", "column_stack", "concat", "concatenat
 _SEQUENCES |= {"hstack", "meshgrid", "row_stack", "select", "stack", "unstack", "vstack"}
 """Functions that take several arrays as one list."""
 
-_OPERANDS = {"allclose": 2, "append": 2, "array_equal": 2, "convolve": 2, "cross": 2, "dot": 2}
-_OPERANDS |= {"inner": 2, "interp": 3, "isclose": 2, "kron": 2, "outer": 2, "tensordot": 2}
-_OPERANDS |= {"solve": 2, "vdot": 2, "where": 3}
+_OPERANDS = {"allclose": 2, "append": 2, "array_equal": 2, "clip": 3, "convolve": 2}
+_OPERANDS |= {"cross": 2, "dot": 2, "inner": 2, "interp": 3, "isclose": 2, "kron": 2}
+_OPERANDS |= {"outer": 2, "solve": 2, "tensordot": 2, "vdot": 2, "where": 3}
 """How many of a function's first arguments are arrays, where it is more than one."""
 
 
@@ -63,8 +64,8 @@ def _gathering(theirs: Any) -> Callable[..., Any]:
 
     @functools.wraps(theirs)
     def gather(value: Any, dtype: Any = None, **kwargs: Any) -> Any:
-        if holds_box(value):
-            return gnp.array(value, dtype)
+        if gathers(value):
+            return strip(gnp.array(value, dtype))
         where = default_device()
         with on(where):
             return getattr(namespace(where), name)(value, dtype, **kwargs)
@@ -77,9 +78,15 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
     name = theirs.__name__
     several = name in _SEQUENCES
     count = theirs.nin if isinstance(theirs, np.ufunc) else _OPERANDS.get(name, 1)
+    leading = _leading(theirs, count)
 
     @functools.wraps(theirs)
     def serve(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            for key in leading[len(args) :]:
+                if key not in kwargs:
+                    break
+                args += (kwargs.pop(key),)
         boxed = lists = False
         for a in args:
             kind = type(a)
@@ -87,18 +94,31 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
                 boxed = True
             elif kind is list or kind is tuple:
                 lists = True
-        if not (boxed or (lists and holds_box(args)) or holds_box(tuple(kwargs.values()))):
+        if not lists:
+            return ours(*args, **kwargs) if boxed else theirs(*args, **kwargs)
+        if not (boxed or any(gathers(a) for a in args)):
             return theirs(*args, **kwargs)
-        if lists and several:
-            args = (as_arrays(*args[0]), *args[1:])
-        elif lists and name == "einsum":
+        if several:
+            args = (as_arrays(*[_joined(v) for v in args[0]]), *args[1:])
+        elif name == "einsum":
             if isinstance(args[0], str):  # else the lists are subscripts
                 args = (args[0], *as_arrays(*args[1:]))
-        elif lists:
-            args = (*as_arrays(*args[:count]), *args[count:])
+        else:
+            args = (*as_arrays(*[_joined(v) for v in args[:count]]), *args[count:])
         return ours(*args, **kwargs)
 
     return serve
+
+
+def _leading(theirs: Any, count: int) -> list[str]:
+    """NumPy's names of the first ``count`` arguments, where they may be given by name."""
+    if isinstance(theirs, np.ufunc):
+        return []
+    try:
+        parameters = list(inspect.signature(theirs).parameters.values())[:count]
+    except ValueError:  # a function in C that does not tell
+        return []
+    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def holds_box(value: Any) -> bool:
@@ -107,3 +127,17 @@ def holds_box(value: Any) -> bool:
     if kind is list or kind is tuple:
         return any(holds_box(v) for v in value)
     return kind in BOX_TYPES
+
+
+def gathers(value: Any) -> bool:
+    """Whether a value is an array of a device, a box or a list with one of them in it."""
+    if isinstance(value, list | tuple):
+        return any(gathers(v) for v in value)
+    return type(value) in BOX_TYPES or is_cuda(value)
+
+
+def _joined(value: Any) -> Any:
+    """A list with boxes or arrays of a device in it as one array; anything else as it is."""
+    if isinstance(value, list | tuple) and gathers(value):
+        return strip(gnp.array(value))
+    return value
