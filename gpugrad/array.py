@@ -62,6 +62,19 @@ def _in_place(op: Callable[[Any, Any], Any], raw_op: Callable[[Any, Any], Any]) 
     return method
 
 
+def _into(op: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """In place by ``op``, where CuPy's own operator is another function than ours."""
+
+    def write(x: Any, other: Any) -> Any:
+        y = op(x, other)
+        if isinstance(x, np.generic):
+            return y
+        namespace(device_of(x)).copyto(x, y, casting="same_kind")
+        return x
+
+    return write
+
+
 def _power(x: Any, n: Any) -> Any:
     """``x ** n``, where NumPy itself squares for 2 and takes a root for 0.5."""
     if type(n) in (int, float):
@@ -538,8 +551,8 @@ class Array(Box):
     __isub__ = _in_place(elementwise.subtract, operator.isub)
     __imul__ = _in_place(elementwise.multiply, operator.imul)
     __itruediv__ = _in_place(elementwise.divide, operator.itruediv)
-    __ifloordiv__ = _in_place(elementwise.floor_divide, operator.ifloordiv)
-    __imod__ = _in_place(elementwise.mod, operator.imod)
+    __ifloordiv__ = _in_place(elementwise.floor_divide, _into(elementwise.floor_divide))
+    __imod__ = _in_place(elementwise.mod, _into(elementwise.mod))
     __ipow__ = _in_place(_power, operator.ipow)
     __iand__ = _in_place(elementwise.bitwise_and, operator.iand)
     __ior__ = _in_place(elementwise.bitwise_or, operator.ior)

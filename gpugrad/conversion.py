@@ -77,7 +77,13 @@ def raw_to_dlpack(
     options = {name: value for name, value in wanted.items() if value is not None}
     where = device_of(raw)
     with on(where):
-        if where.kind == "cuda" and copy and int((dl_device or (2, 0))[0]) in _CUDA_KINDS:
-            raw = raw.copy()
-            del options["copy"]
+        if where.kind == "cuda" and copy is not None:
+            stays = dl_device is None or int(dl_device[0]) in _CUDA_KINDS
+            if copy and stays:
+                raw = raw.copy()
+                del options["copy"]
+            elif not copy and not stays:
+                raise BufferError(
+                    f"__dlpack__: from {where} to the cpu takes a copy, but copy=False"
+                )
         return raw.__dlpack__(**options)

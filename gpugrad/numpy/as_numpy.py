@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpugrad.ops import elementwise
-from gpugrad.ops.broadcast import broadcast_arrays
-from gpugrad.ops.elementwise import floor_divide
+from gpugrad.ops import broadcast, elementwise
 from gpugrad.ops.indexing import nonzero
 
-__all__ = ["broadcast_arrays", "floor_divide", "where"]
+__all__ = ["broadcast_arrays", "where"]
+
+
+def broadcast_arrays(*arrays: Any, subok: bool = False) -> tuple[Any, ...]:
+    """All operands at their common shape, in a tuple."""
+    return tuple(broadcast.broadcast_arrays(*arrays))
 
 
 def where(condition: Any, *choices: Any) -> Any:

@@ -118,10 +118,10 @@ def broadcast_to(x: Any, shape: Any) -> Any:
     return x if like.shape == new and not like.weak else broadcast_to_p(x, shape=new)
 
 
-def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
+def broadcast_arrays(*arrays: Any) -> list[Any]:
     """All operands at their common shape."""
     shape = np.broadcast_shapes(*[shape_dtype(a).shape for a in arrays])
-    return tuple([broadcast_to(a, shape) for a in arrays])
+    return [broadcast_to(a, shape) for a in arrays]
 
 
 def sum(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
