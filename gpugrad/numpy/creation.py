@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpugrad.array import Array
 from gpugrad.conversion import is_minus_zero, raw_from_dlpack
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box
 from gpugrad.device import Device, device_of, namespace, on
 from gpugrad.device import device as find_device
-from gpugrad.ops.cast import cast
-from gpugrad.ops.creation import device_near
+from gpugrad.ops.cast import cast, is_inexact
+from gpugrad.ops.creation import counting, device_near
+from gpugrad.ops.elementwise import floor
 from gpugrad.ops.join import stack
+from gpugrad.ops.operands import as_arrays
+from gpugrad.ops.shape import moveaxis, reshape
 
 
 def _make(name: str, device: str | Device | None, *args: Any, **kwargs: Any) -> Array:
@@ -91,12 +96,45 @@ def linspace(
     stop: Any,
     num: int = 50,
     endpoint: bool = True,
+    retstep: bool = False,
     dtype: Any = None,
+    axis: int = 0,
     *,
-    device: Any = None,
-) -> Array:
-    """``num`` evenly spaced numbers from ``start`` to ``stop``."""
-    return _make("linspace", device, start, stop, num, endpoint=endpoint, dtype=dtype)
+    device: str | Device | None = None,
+) -> Any:
+    """``num`` evenly spaced numbers from ``start`` to ``stop``; gradients flow to both.
+
+    Parameters
+    ----------
+    start, stop
+        The ends: numbers, or arrays for many ranges at once, on whose device the result is.
+    num
+        How many.
+    endpoint
+        Whether ``stop`` is the last one, or the one after it.
+    retstep
+        Return the distance between neighbours too.
+    dtype
+        The element type; integers are rounded down.
+    axis
+        The axis of the result along which a range runs.
+    device
+        Where to make it; by default where ``start`` and ``stop`` are.
+    """
+    steps = num - 1 if endpoint else num
+    if not hasattr(start, "ndim") and not hasattr(stop, "ndim"):
+        out: Any = _make("linspace", device, start, stop, num, endpoint=endpoint, dtype=dtype)
+        return (out, (stop - start) / steps if steps > 0 else float("nan")) if retstep else out
+    start, stop = as_arrays(start, stop)
+    rank = max(shape_dtype(start).ndim, shape_dtype(stop).ndim)
+    share = reshape(counting([start, stop], num) / max(steps, 1), (-1, *(1,) * rank))
+    like = np.result_type(shape_dtype(start).dtype, shape_dtype(stop).dtype)
+    share = cast(share, np.result_type(like, np.float16) if is_inexact(like) else float)
+    out = moveaxis(start * (1 - share) + stop * share, 0, axis)
+    if dtype is not None:
+        out = cast(floor(out) if np.dtype(dtype).kind in "iu" else out, dtype)
+    out = out if device is None else asarray(out, device=device)
+    return (out, (stop - start) / steps if steps > 0 else float("nan")) if retstep else out
 
 
 def eye(

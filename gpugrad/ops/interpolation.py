@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.ops.broadcast import broadcast_to
 from gpugrad.ops.cast import is_inexact
 from gpugrad.ops.elementwise import maximum, minimum, mod, where
 from gpugrad.ops.indexing import getitem, take
@@ -59,7 +60,7 @@ def interp(
 
 def _inside(x: Any, xp: Any, fp: Any, n: int) -> Any:
     if n == 1:
-        return getitem(fp, 0) + x * 0
+        return broadcast_to(getitem(fp, 0), shape_dtype(x).shape)
     at = minimum(maximum(searchsorted_p(xp, x, side="right"), 1), n - 1)
     x0, x1 = take(xp, at - 1, 0), take(xp, at, 0)
     f0, f1 = take(fp, at - 1, 0), take(fp, at, 0)

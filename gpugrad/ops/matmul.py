@@ -222,12 +222,29 @@ def _path(work: list[tuple[str, Any]], out: str, sizes: dict[str, int], optimize
         return [(0, 1), *[(0, len(work) - 2 - i) for i in range(len(work) - 2)]]
     import opt_einsum
 
+    if isinstance(optimize, list | tuple) and optimize and optimize[0] == "einsum_path":
+        optimize = optimize[1:]
     shapes = [tuple(sizes[c] for c in t) for t, _ in work]
     spelled = ",".join(t for t, _ in work) + "->" + out
     path, _ = opt_einsum.contract_path(
         spelled, *shapes, shapes=True, optimize="auto" if optimize is True else optimize
     )
     return path
+
+
+def einsum_path(subscripts: Any, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:
+    """The order in which `einsum` contracts, for its ``optimize=``, and its costs as a text.
+
+    ``optimize`` is a rule of `opt_einsum`: ``"greedy"``, ``"optimal"``, ``"auto"`` and others.
+    """
+    import opt_einsum
+
+    terms, out, arrays = _parse(subscripts, operands)
+    shapes = [shape_dtype(a).shape for a in arrays]
+    spelled = ",".join(terms) + "->" + out
+    rule = "auto" if optimize is True else optimize
+    path, costs = opt_einsum.contract_path(spelled, *shapes, shapes=True, optimize=rule)
+    return ["einsum_path", *path], str(costs)
 
 
 def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, list[Any]]:

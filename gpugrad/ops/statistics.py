@@ -11,6 +11,8 @@ from gpugrad.core.abstract import shape_dtype
 from gpugrad.ops.broadcast import broadcast_to, sum, sum_p
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.complex import conj, is_complex, real
+from gpugrad.ops.concrete import like_operands
+from gpugrad.ops.creation import zeros_near
 from gpugrad.ops.diagonals import diagonal
 from gpugrad.ops.elementwise import gate, isnan, logical_not, sqrt, where
 from gpugrad.ops.join import concatenate
@@ -44,7 +46,7 @@ def average(
     if weights is None:
         out = mean(x, axes, keepdims=keepdims)
         n = math.prod([like.shape[a] for a in axes])
-        return (out, out * 0 + n) if returned else out
+        return (out, _of_count(n, out)) if returned else out
     x, w = as_arrays(x, weights)
     if shape_dtype(w).shape != like.shape:
         want = tuple(like.shape[a] for a in axes)
@@ -61,6 +63,11 @@ def average(
     total = sum_p(w, axis=axes, keepdims=keepdims)
     out = sum_p(x * w, axis=axes, keepdims=keepdims) / total
     return (out, total) if returned else out
+
+
+def _of_count(n: int, out: Any) -> Any:
+    like = shape_dtype(out)
+    return like_operands(zeros_near([out], like.shape, like.dtype) + n, [out])
 
 
 def _two_axes(x: Any) -> Any:
@@ -207,7 +214,7 @@ def _nan_extreme(x: Any, axis: Any, keepdims: bool, primitive: Any, worst: float
     if good is None:
         return out
     some = sum_p(good, axis=axes, keepdims=keepdims) > 0
-    return where(some, out, cast(out * 0 + np.nan, shape_dtype(out).dtype))
+    return where(some, out, np.nan)
 
 
 def nanmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
