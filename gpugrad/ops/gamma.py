@@ -6,9 +6,11 @@ import math
 from operator import index
 from typing import Any
 
+import numpy as np
+
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.primitive import Primitive
-from gpugrad.ops.elementwise import exp
+from gpugrad.ops.elementwise import exp, log, log1p
 from gpugrad.ops.entropy import xlog1py, xlogy
 from gpugrad.ops.special import (
     Special,
@@ -99,6 +101,35 @@ betainc = Special(  # 8.17.1
 def _beta_density(a: Any, b: Any, x: Any) -> Any:
     return exp(xlogy(a - 1, x) + xlog1py(b - 1, -x) - betaln(a, b))
 
+
+def log_t_density(df: Any, t: Any) -> Any:
+    """Logarithm of the density of Student's t distribution."""
+    df = beside(df, t)
+    half = df / 2
+    norm = betaln(half, beside(0.5, half)) + 0.5 * log(df)
+    return -(half + 0.5) * log1p(t * t / df) - norm
+
+
+def _stdtr(xp: Any, df: Any, t: Any) -> Any:
+    """CuPy has none: 26.7.1 of Abramowitz and Stegun, by the side that keeps its digits."""
+    dtype = precision([shape_dtype(df), shape_dtype(t)])
+    df, t = in_precision(df, dtype), in_precision(t, dtype)
+    if xp is np:
+        return library(xp, "stdtr")(df, t)
+    betainc, half, square = library(xp, "betainc"), dtype.type(0.5), t * t
+    tail = half * betainc(half * df, half, df / (df + square))
+    middle = half * betainc(half, half * df, square / (df + square))
+    return xp.where(square < df, half + xp.sign(t) * middle, xp.where(t > 0, 1 - tail, tail))
+
+
+stdtr = binary(
+    "stdtr",
+    "df t",
+    no_derivative("stdtr", "df"),
+    lambda g, df, t: g * exp(log_t_density(df, t)),
+    _stdtr,
+)
+"""Student's t distribution with ``df`` degrees of freedom, up to ``t``."""
 
 poch = binary(  # 5.2.5
     "poch",

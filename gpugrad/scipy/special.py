@@ -83,6 +83,7 @@ from gpugrad.ops.gamma import (
     polygamma,
     psi,
     rgamma,
+    stdtr,
 )
 from gpugrad.ops.gamma import zeta as _hurwitz
 
@@ -146,6 +147,7 @@ __all__ = [
     "rgamma",
     "sinc",
     "softmax",
+    "stdtr",
     "xlog1py",
     "xlogy",
     "y0",

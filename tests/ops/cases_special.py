@@ -85,6 +85,7 @@ by_last("polygamma", (0,), (1,), (2,))
 by_last("zeta", (2.5,), (3,))
 for _name in ("gammainc", "gammaincc"):
     by_last(_name, (1.5,), (2,), high=2.5)
+by_last("stdtr", (2.5,), (5,), low=-4)
 by_last("betainc", (1.5, 2.5), (2, 1), low=0.1, high=0.9)
 by_last("expn", (3,), (2,))
 for _name in ("jv", "yv", "iv", "ive", "kv", "kve"):
