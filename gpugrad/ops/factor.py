@@ -20,11 +20,12 @@ from gpugrad.ops.join import concatenate_p
 from gpugrad.ops.matrices import (
     adjoint,
     adjoint_rule,
+    half_lower,
+    half_upper,
     hermitian,
     matrices,
     stacked,
     upper,
-    weighted,
 )
 from gpugrad.ops.solve import left_divide, triangular_p
 
@@ -45,14 +46,14 @@ def _right_divide(x: Any, t: Any) -> Any:
 
 
 def _cholesky_vjp(g: Any, y: Any) -> Any:
-    inner = weighted(adjoint(y) @ g, 1, 0.5, 0)
+    inner = half_lower(adjoint(y) @ g)
     return hermitian(_right_divide(left_divide(y, inner, lower=True, adjoint=True), y))
 
 
 def _cholesky_jvp(t: Any, y: Any) -> Any:
     inner = left_divide(y, hermitian(t), lower=True)
     inner = adjoint(left_divide(y, adjoint(inner), lower=True))
-    return y @ weighted(inner, 1, 0.5, 0)
+    return y @ half_lower(inner)
 
 
 cholesky_p = Primitive(
@@ -102,7 +103,7 @@ def _qr_vjp(g: Any, y: Any) -> Any:
     else:
         inner = upper(gr[..., :n, :]) @ adjoint(r)
         inner = inner if gq is None else inner - adjoint(q) @ gq
-    half = weighted(inner, 0, 0.5, 1)
+    half = half_upper(inner)
     left = q @ (half + adjoint(half))
     left = left if gq is None else left + gq
     return adjoint(left_divide(r, adjoint(left), lower=False))
@@ -121,7 +122,7 @@ def _qr_jvp(t: Any, y: Any) -> Any:
     (q, rest), r = _parts(y)
     solved = triangular_p(r, t.mT, lower=False, transposed=True, unit=False).mT
     c = adjoint(q) @ solved
-    half = weighted(c, 0, 0.5, 1) + weighted(adjoint(c), 0, 0.5, 1)
+    half = half_upper(c + adjoint(c))
     dq, dr = solved - q @ half, half @ r
     if rest is not None:
         dq = concatenate_p(dq, -(q @ (adjoint(dq) @ rest)), axis=dq.ndim - 1)

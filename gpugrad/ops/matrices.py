@@ -19,6 +19,7 @@ from gpugrad.ops.creation import device_near
 from gpugrad.ops.join import pad_p
 from gpugrad.ops.operands import as_array
 from gpugrad.ops.shape import expand_dims, matrix_transpose, moveaxis, reshape_p
+from gpugrad.ops.triangle import tril_p, triu_p
 
 LinAlgError = np.linalg.LinAlgError
 
@@ -100,31 +101,29 @@ def hermitian(x: Any) -> Any:
     return (x + adjoint(x)) / 2
 
 
-def weighted(x: Any, below: float, on_diagonal: float, above: float) -> Any:
-    """Each matrix with its elements below, on and above the diagonal multiplied by a constant."""
-    like = shape_dtype(x)
-    where = device_near([x])
-    with on(where):
-        xp = namespace(where)
-        rows, columns = xp.ogrid[: like.shape[-2], : like.shape[-1]]
-        factors = below * (rows > columns) + on_diagonal * (rows == columns)
-        factors = factors + above * (rows < columns)
-    return x * factors.astype(real_dtype(like.dtype))
-
-
 def lower(x: Any) -> Any:
     """The lower triangle of each matrix."""
-    return weighted(x, 1, 1, 0)
+    return tril_p(x, k=0)
 
 
 def upper(x: Any) -> Any:
     """The upper triangle of each matrix."""
-    return weighted(x, 0, 1, 1)
+    return triu_p(x, k=0)
+
+
+def half_lower(x: Any) -> Any:
+    """The lower triangle of each matrix with half of the diagonal."""
+    return (tril_p(x, k=0) + tril_p(x, k=-1)) / 2
+
+
+def half_upper(x: Any) -> Any:
+    """The upper triangle of each matrix with half of the diagonal."""
+    return (triu_p(x, k=0) + triu_p(x, k=1)) / 2
 
 
 def off_diagonal(x: Any) -> Any:
     """Each matrix with zeros on its diagonal."""
-    return weighted(x, 1, 0, 1)
+    return tril_p(x, k=-1) + triu_p(x, k=1)
 
 
 def identity(like: Any, n: int) -> Any:

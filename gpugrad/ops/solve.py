@@ -30,14 +30,12 @@ from gpugrad.ops.matrices import (
     as_columns,
     from_columns,
     inexact,
-    lower,
     matrices,
     stacked,
     stacked_alike,
-    upper,
-    weighted,
 )
 from gpugrad.ops.shape import expand_dims, moveaxis, normal_axes, reshape, squeeze
+from gpugrad.ops.triangle import tril_p, triu_p
 
 _PREFIX = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
@@ -217,11 +215,11 @@ def _triangular(xp: Any, a: Any, b: Any, *, lower: bool, transposed: bool, unit:
     return x
 
 
-def _triangle(lower_one: bool, unit: bool) -> Any:
+def _triangle(lower: bool, unit: bool) -> Any:
     """What projects on the elements that are read."""
-    if unit:
-        return lambda x: weighted(x, float(lower_one), 0, float(not lower_one))
-    return lower if lower_one else upper
+    if lower:
+        return lambda x: tril_p(x, k=-int(unit))
+    return lambda x: triu_p(x, k=int(unit))
 
 
 def _triangular_vjp(

@@ -33,9 +33,9 @@ from gpugrad.ops.matrices import (
     off_diagonal,
     real_dtype,
     stacked,
-    weighted,
 )
 from gpugrad.ops.shape import reshape_p
+from gpugrad.ops.triangle import tril_p
 
 
 class SVDResult(NamedTuple):
@@ -163,8 +163,8 @@ def _svdvals_jvp(t: Any, y: Any) -> Any:
 
 def from_lower(a: Any) -> Any:
     """The Hermitian matrices whose lower triangles are given."""
-    below = weighted(a, 1, 0, 0)
-    return below + adjoint(below) + weighted(real(a), 0, 1, 0)
+    below = tril_p(a, k=-1)
+    return below + adjoint(below) + diagonal_matrix(real(diagonal(a)))
 
 
 def svd(
