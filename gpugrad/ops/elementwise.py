@@ -307,8 +307,37 @@ def _abs_slope(g: Any, x: Any, y: Any) -> Any:
 copysign: Primitive = binary("copysign", lambda g, a, b: g * sign(a) * copysign(1, b))
 nan_to_num = Elementwise("nan_to_num", "nan_to_num", "x", (lambda g, x: gate(g, isfinite(x)),))
 
+
+def _phase(xp: Any, x: Any) -> Any:
+    size = xp.abs(x)
+    return x / xp.where(size == 0, 1, size)
+
+
+def _phase_slope(g: Any, x: Any, y: Any) -> Any:
+    """For a tangent g of x: its part across x, over abs(x); 0 at 0."""
+    size = absolute(x)
+    return (g - y * real(conj(y) * g)) / where(size == 0, 1, size) * (size != 0)
+
+
+phase: Primitive = Primitive(
+    "phase",
+    _phase,
+    shape=lambda x: x,
+    # The transpose: conj carries a cotangent to the vector that it stands for, and back.
+    vjp=lambda g, x, y: conj(_phase_slope(conj(g), x, y)),
+    jvp=lambda t, x, y: _phase_slope(t, x, y),
+    batch=pointwise,
+)
+"""x / abs(x) of complex numbers, 0 at 0."""
+
+
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; for complex numbers x / abs(x)."""
+    return phase(x) if is_complex(x) else sign_p(x)
+
+
 # Piecewise constant: no gradient flows.
-sign: Primitive = unary("sign")
+sign_p: Primitive = unary("sign")
 floor: Primitive = unary("floor")
 ceil = unary("ceil")
 trunc: Primitive = unary("trunc")

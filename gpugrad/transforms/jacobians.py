@@ -43,21 +43,43 @@ def _cut(rows: Any, likes: Sequence[Any], axis: int, as_array: bool) -> list[Any
     return out
 
 
-def _check_complex(real: Any, complex_: Any, what: str, instead: str) -> None:
-    """Refuse a mode whose unit vectors do not span the derivative: of each number only a part."""
+def _check_complex(inputs: Any, outputs: Any, what: str, holomorphic: bool) -> None:
+    """Refuse what one complex number for each pair of elements cannot tell.
 
-    def kinds(tree: Any) -> set[str]:
-        return {shape_dtype(v).dtype.kind for v in flatten(tree)[0]}
+    Between complex numbers that is all of the derivative for holomorphic functions alone; between
+    real and complex ones only one mode has unit vectors that span it.
+    """
 
-    if "c" in kinds(complex_) and kinds(real) - {"c"}:
+    def some_complex(tree: Any) -> bool:
+        return any(shape_dtype(v).dtype.kind == "c" for v in flatten(tree)[0])
+
+    def some_real(tree: Any) -> bool:
+        return any(shape_dtype(v).dtype.kind != "c" for v in flatten(tree)[0])
+
+    if holomorphic:
+        if some_real(inputs) or some_real(outputs):
+            raise TypeError(f"{what}: holomorphic=True is for complex inputs and complex outputs")
+        return
+    real, imaginary = (inputs, outputs) if what == "jacrev" else (outputs, inputs)
+    if some_complex(imaginary) and some_real(real):
         ends = ("inputs", "outputs") if what == "jacrev" else ("outputs", "inputs")
+        instead = "jacfwd" if what == "jacrev" else "jacrev"
         raise TypeError(
             f"{what}: with real {ends[0]} and complex {ends[1]} it would give a part of the "
-            f"derivative only: {instead}, or take real and imaginary parts"
+            f"derivative only: use {instead}, or take real and imaginary parts"
+        )
+    if some_complex(inputs) and some_complex(outputs):
+        raise TypeError(
+            f"{what}: from complex inputs to complex outputs only a holomorphic function has one "
+            "complex derivative. Pass holomorphic=True if this is one; else differentiate its "
+            "real and imaginary parts (the gradient of a real function is complex, so this also "
+            "stops its Hessian: write it as a function of real and imaginary parts, or use hvp)"
         )
 
 
-def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+def jacrev(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Jacobian by reverse mode: one VJP for each output element, as one batch.
 
     Parameters
@@ -66,6 +88,9 @@ def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
         A function of arrays or pytrees of arrays.
     argnums
         Which argument to differentiate by, or several.
+    holomorphic
+        ``f`` is complex-differentiable: its complex derivative is wanted. From complex inputs to
+        complex outputs nothing else is one complex number for each pair of elements.
 
     Returns
     -------
@@ -93,7 +118,7 @@ def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
         out, pull = vjp(of_chosen, *[args[n] for n in which])
         ys, tree = flatten(out)
         likes = [shape_dtype(y) for y in ys]
-        _check_complex([args[n] for n in which], ys, "jacrev", "use jacfwd")
+        _check_complex([args[n] for n in which], ys, "jacrev", holomorphic)
         rows = vmap(pull)(unflatten(tree, _basis(ys)))
         as_array = any_box(flatten([args[n] for n in which])[0])
         cut = []
@@ -108,7 +133,9 @@ def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
     return named(f, wrapped, "jacrev")
 
 
-def jacfwd(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+def jacfwd(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Jacobian by forward mode: one JVP for each input element, as one batch.
 
     Parameters, result and structure are those of `jacrev`; this is the cheaper one for functions
@@ -136,7 +163,7 @@ def jacfwd(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
                 return f(*full, **kwargs)
 
             out, pushed = jvp(of_chosen, chosen, unflatten(in_tree, list(units)))
-            _check_complex(out, xs, "jacfwd", "use jacrev")
+            _check_complex(xs, out, "jacfwd", holomorphic)
             return pushed
 
         columns = vmap(along, out_axes=-1)(*_basis(xs))
@@ -153,8 +180,15 @@ def jacfwd(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[
 jacobian = jacrev
 
 
-def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+def hessian(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Hessian of ``f``, forward over reverse.
+
+    Parameters
+    ----------
+    f, argnums, holomorphic
+        As for `jacrev`.
 
     Returns
     -------
@@ -169,7 +203,8 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable
     array([[0., 1.],
            [1., 0.]])
     """
-    return jacfwd(jacrev(f, argnums), argnums)
+    inner = jacrev(f, argnums, holomorphic=holomorphic)
+    return jacfwd(inner, argnums, holomorphic=holomorphic)
 
 
 def hvp(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:

@@ -84,6 +84,7 @@ for _name in (
     *("arctan", "arcsinh"),
 ):
     case(_name + " complex", one(complexes), cuda=_name not in ("log2", "log1p", "expm1", "exp2"))
+case("sign complex", one(complexes), cuda=False)  # CuPy's is the real part's
 for _name in ("arcsin", "arccos", "arctanh"):
     case(_name + " complex", one(complexes, 0.1, 0.6))
 for _name in ("real", "imag", "conj"):
