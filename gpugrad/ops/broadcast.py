@@ -124,8 +124,21 @@ def broadcast_arrays(*arrays: Any) -> list[Any]:
     return [broadcast_to(a, shape) for a in arrays]
 
 
-def sum(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
-    """Sum over ``axis`` (None: over all)."""
+def sum(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
+    """Sum over ``axis`` (None: over all) of what ``where`` keeps, beginning with ``initial``."""
+    if where is not None or initial is not None:
+        from gpugrad.ops.masked import kept
+
+        out = sum(kept(x, where, 0), axis, dtype, keepdims=keepdims)
+        return out if initial is None else out + initial
     axes = normal_axes(axis, shape_dtype(x).ndim)
     if dtype is None:
         return sum_p(x, axis=axes, keepdims=keepdims)

@@ -13,8 +13,9 @@ from gpugrad.ops.batching import over_axis
 from gpugrad.ops.broadcast import reduced, spread, standing, sum_p
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.complex import conj, is_complex, real
-from gpugrad.ops.elementwise import equal, exp, isfinite, sqrt, where
+from gpugrad.ops.elementwise import equal, exp, isfinite, maximum, minimum, sqrt, where
 from gpugrad.ops.indexing import getitem
+from gpugrad.ops.masked import kept, masked_mean, masked_var, started, worst
 from gpugrad.ops.shape import flip_p, moveaxis, normal_axes, normal_axis, ravel, reshape
 
 
@@ -136,29 +137,54 @@ def _reduce(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
     return primitive(x, axis=normal_axes(axis, shape_dtype(x).ndim), keepdims=keepdims)
 
 
-def mean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
-    """Arithmetic mean over ``axis`` (None: over all)."""
-    return _reduce(mean_p, x if dtype is None else cast(x, dtype), axis, keepdims)
+def mean(
+    x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False, where: Any = None
+) -> Any:
+    """Arithmetic mean over ``axis`` (None: over all) of what ``where`` keeps."""
+    x = x if dtype is None else cast(x, dtype)
+    if where is not None:
+        return masked_mean(x, axis, where, keepdims)
+    return _reduce(mean_p, x, axis, keepdims)
 
 
-def max(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """Largest element over ``axis``; ties share the gradient equally."""
-    return _reduce(max_p, x, axis, keepdims)
+def max(
+    x: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Any:
+    """Largest element over ``axis``; ties share the gradient equally.
+
+    ``where`` says which elements count, ``initial`` is one more that does.
+    """
+    if where is None and initial is None:
+        return _reduce(max_p, x, axis, keepdims)
+    x = kept(x, where, None if where is None else worst(x, initial, "max", -1))
+    if not _count(shape_dtype(x).shape, normal_axes(axis, shape_dtype(x).ndim)):
+        return sum_p(x, axis=normal_axes(axis, shape_dtype(x).ndim), keepdims=keepdims) + initial
+    return started(_reduce(max_p, x, axis, keepdims), initial, maximum)
 
 
-def min(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """Smallest element over ``axis``; ties share the gradient equally."""
-    return _reduce(min_p, x, axis, keepdims)
+def min(
+    x: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Any:
+    """Smallest element over ``axis``; ties share the gradient equally.
+
+    ``where`` says which elements count, ``initial`` is one more that does.
+    """
+    if where is None and initial is None:
+        return _reduce(min_p, x, axis, keepdims)
+    x = kept(x, where, None if where is None else worst(x, initial, "min", 1))
+    if not _count(shape_dtype(x).shape, normal_axes(axis, shape_dtype(x).ndim)):
+        return sum_p(x, axis=normal_axes(axis, shape_dtype(x).ndim), keepdims=keepdims) + initial
+    return started(_reduce(min_p, x, axis, keepdims), initial, minimum)
 
 
-def any(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """Whether some element over ``axis`` is true."""
-    return _reduce(any_p, x, axis, keepdims)
+def any(x: Any, axis: Any = None, *, keepdims: bool = False, where: Any = None) -> Any:
+    """Whether some element over ``axis`` that ``where`` keeps is true."""
+    return _reduce(any_p, kept(x, where, 0), axis, keepdims)
 
 
-def all(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """Whether every element over ``axis`` is true."""
-    return _reduce(all_p, x, axis, keepdims)
+def all(x: Any, axis: Any = None, *, keepdims: bool = False, where: Any = None) -> Any:
+    """Whether every element over ``axis`` that ``where`` keeps is true."""
+    return _reduce(all_p, kept(x, where, 1), axis, keepdims)
 
 
 def logsumexp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
@@ -196,12 +222,23 @@ def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> Any:
     return cast(cumsum_p(cast(x, dtype), axis=axis), dtype)
 
 
-def prod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
-    """Product over ``axis`` (None: over all).
+def prod(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
+    """Product over ``axis`` (None: over all) of what ``where`` keeps, times ``initial``.
 
     It is a tree of multiplications, so that its derivatives of every order are right where
     factors are zero: the product of the others, not ``y / x``.
     """
+    if where is not None or initial is not None:
+        out = prod(kept(x, where, 1), axis, dtype, keepdims=keepdims)
+        return out if initial is None else out * initial
     if dtype is not None:
         x = cast(x, dtype)
     like = shape_dtype(x)
@@ -237,10 +274,16 @@ def var(
     ddof: float = 0,
     correction: float | None = None,
     keepdims: bool = False,
+    where: Any = None,
 ) -> Any:
-    """Variance over ``axis``: the mean squared distance from the mean, over ``n - ddof``."""
+    """Variance over ``axis``: the mean squared distance from the mean, over ``n - ddof``.
+
+    ``where`` says which elements count.
+    """
     if dtype is not None:
         x = cast(x, dtype)
+    if where is not None:
+        return masked_var(x, axis, where, ddof if correction is None else correction, keepdims)
     like = shape_dtype(x)
     axes = normal_axes(axis, like.ndim)
     off = x - mean_p(x, axis=axes, keepdims=True)
@@ -259,8 +302,13 @@ def std(
     ddof: float = 0,
     correction: float | None = None,
     keepdims: bool = False,
+    where: Any = None,
 ) -> Any:
     """Standard deviation over ``axis``: the root of the variance."""
+    if where is not None:
+        return sqrt(
+            var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims, where=where)
+        )
     spread = var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims)
     like = shape_dtype(x)
     if math.prod([like.shape[a] for a in normal_axes(axis, like.ndim)]) == 1:

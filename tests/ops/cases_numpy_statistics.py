@@ -231,3 +231,39 @@ case("diagonal", _turned)
 case("trace", _turned)
 case("diag", lambda d: ([real(d.pick([(3,), (3, 2)]))], {"k": d.integer(-2, 2)}))
 case("diagflat", lambda d: ([real((2, 2))], {"k": d.integer(-2, 2)}))
+
+# ------------------------------------------------------------------------------ where=, initial=
+
+MASK = np.array([[True, False, True], [True, True, False]])
+
+
+def _kept(d: Draw) -> Sample:
+    return [distinct((2, 3))], {"axis": d.pick([None, 0, 1]), "keepdims": d.flag()}
+
+
+def _masked(name: str, m: Any, **more: Any) -> Any:
+    def f(x: Any, axis: Any, keepdims: bool) -> Any:
+        mask = MASK if m is np else gnp.asarray(MASK, device=gnp.asarray(x).device)
+        return getattr(m, name)(x, axis=axis, keepdims=keepdims, where=mask, **more)
+
+    return f
+
+
+for _name, _more in {
+    "sum": {"initial": 2.0},
+    "prod": {"initial": 2.0},
+    "max": {"initial": 0.25},
+    "min": {"initial": 0.25},
+    "mean": {},
+    "var": {"ddof": 0.5},
+    "std": {},
+    "any": {},
+    "all": {},
+}.items():
+    case(
+        f"{_name} of what a mask keeps",
+        _kept if _name != "std" else lambda d: ([distinct((2, 3))], {"axis": 1, "keepdims": True}),
+        _masked(_name, gnp, **_more),
+        _masked(_name, np, **_more),
+        low=False,
+    )
