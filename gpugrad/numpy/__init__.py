@@ -52,7 +52,6 @@ from numpy import (
     little_endian,
     long,
     longlong,
-    min_scalar_type,
     mintypecode,
     nan,
     ndarray,
@@ -179,6 +178,7 @@ from gpugrad.ops.bessel import (
 from gpugrad.ops.broadcast import broadcast_arrays, broadcast_to, sum
 from gpugrad.ops.clip import clip, round
 from gpugrad.ops.complex import conj, imag, real
+from gpugrad.ops.convolve import convolve, correlate
 from gpugrad.ops.cumulative import (
     cumprod,
     cumulative_prod,
@@ -483,6 +483,8 @@ def _register() -> None:
     for name, function in list(globals().items()):
         if name.startswith("_") or not callable(function) or isinstance(function, type):
             continue
+        if function is getattr(_np, name, None):  # about dtypes and shapes: NumPy's own
+            continue
         _dispatch.by_name[name] = function
         function = getattr(as_numpy, name, function)
         theirs: Any = getattr(_np, name, None)
@@ -579,9 +581,11 @@ __all__ = [
     "concatenate",
     "conj",
     "conjugate",
+    "convolve",
     "copy",
     "copysign",
     "corrcoef",
+    "correlate",
     "cos",
     "cosh",
     "count_nonzero",
@@ -740,7 +744,6 @@ __all__ = [
     "meshgrid",
     "mgrid",
     "min",
-    "min_scalar_type",
     "minimum",
     "mintypecode",
     "mod",

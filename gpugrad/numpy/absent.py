@@ -60,6 +60,7 @@ ABSENT: dict[str, str] = {
     ),
     **dict.fromkeys(("frombuffer", "fromiter", "fromstring"), _HOST),
     "common_type": "result_type(*arrays, float16)",
+    "min_scalar_type": "it looks at a value, for which a device has to be waited: result_type",
     "asarray_chkfinite": "a check of the values would wait for the device: gg.debug(nans=True)",
     "frompyfunc": "an element is not a Python object here: use vectorize or gg.primitive",
     # Kinds of elements and of arrays
