@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from gpugrad.calling import translate
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.primitive import registry
 from gpugrad.ops import complex, matmul, shape
@@ -37,26 +38,28 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any
     dtype = options.pop("dtype", None)
     if options.pop("where", True) is not True:
         raise TypeError(f"{ufunc.__name__}: where= is not supported; use where(mask, a, b)")
+    for silent in ("casting", "order", "subok"):  # these change no value
+        options.pop(silent, None)
     # NumPy makes its scalar on the left of a comparison an array, which would have a device.
     inputs = tuple([i[()] if isinstance(i, np.ndarray) and i.ndim == 0 else i for i in inputs])
     if method == "__call__":
         rule = ufuncs.get(ufunc) or _special_ufunc(ufunc) or missing(ufunc.__name__)
         inputs = tuple([cast(i, dtype) for i in inputs]) if dtype is not None else inputs
-        return rule(*inputs)
+        if options and set(options) != {"axis"}:  # which vecdot takes
+            raise TypeError(f"{ufunc.__name__}: {', '.join(options)}= is not supported in gpugrad")
+        return rule(*inputs, **options)
     return _ufunc_method(ufunc, method, inputs, dtype, options)
 
 
 def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """``Array.__array_function__``: another function of NumPy's was called."""
-    rule = functions.get(func)
-    if rule is None:
-        rule = by_name.get(func.__name__)
-        if rule is None or getattr(func, "__module__", "numpy").split(".")[0] not in (
-            "numpy",
-            "cupy",
-        ):
-            missing(func.__name__)
-    return rule(*args, **_plain(kwargs, func.__name__))
+    rule = functions.get(func) or missing(func.__name__)
+    if "out" in kwargs:
+        if kwargs["out"] is not None:
+            refuse_out(kwargs["out"], func.__name__)
+        kwargs = {k: v for k, v in kwargs.items() if k != "out"}
+    args, kwargs = translate(func, rule, args, kwargs)
+    return rule(*args, **kwargs)
 
 
 def cupy_elementwise(self: Any, kernel: Any, *args: Any, **kwargs: Any) -> Any:
@@ -113,9 +116,15 @@ def refuse_out(out: Any, name: str) -> NoReturn:
 
 def missing(name: str) -> NoReturn:
     """Raise the error for a function that has no rule."""
+    answer = import_module("gpugrad.numpy.absent").instead(name)
     raise TypeError(
-        f"{name} has no rule in gpugrad, so it cannot be applied to a gpugrad.Array. Write it with "
-        "functions of gpugrad.numpy, or bring it as a primitive with gg.primitive and gg.defvjp."
+        f"{name} has no rule in gpugrad, so it cannot be applied to a gpugrad.Array. "
+        + (
+            f"In its place: {answer}"
+            if answer is not None
+            else "Write it with functions of gpugrad.numpy, or bring it as a primitive with "
+            "gg.primitive and gg.defvjp."
+        )
     )
 
 
@@ -123,32 +132,38 @@ def _plain(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
     """Keywords without those that only repeat NumPy's defaults."""
     if kwargs.get("out") is not None:
         refuse_out(kwargs["out"], name)
-    return {k: v for k, v in kwargs.items() if k not in ("out", "like", "order", "casting")}
+    return {k: v for k, v in kwargs.items() if k not in ("out", "order", "casting")}
 
 
 def _ufunc_method(ufunc: Any, method: str, inputs: Any, dtype: Any, options: Any) -> Any:
-    name = {
-        ("add", "reduce"): "sum",
-        ("multiply", "reduce"): "prod",
-        ("maximum", "reduce"): "max",
-        ("minimum", "reduce"): "min",
-        ("logical_and", "reduce"): "all",
-        ("logical_or", "reduce"): "any",
-        ("logaddexp", "reduce"): "logsumexp",
-        ("add", "accumulate"): "cumsum",
-    }.get((ufunc.__name__, method))
+    called = f"{ufunc.__name__}.{method}"
     if method == "outer" and ufunc in ufuncs:
         a, b = inputs
         b_ndim = shape_dtype(b).ndim
         return ufuncs[ufunc](shape.reshape(a, (*shape_dtype(a).shape, *(1,) * b_ndim)), b)
-    if name is None:
-        missing(f"{ufunc.__name__}.{method}")
+    name = _METHODS.get((ufunc.__name__, method)) or missing(called)
     (x, *rest) = inputs
     axis = rest[0] if rest else options.pop("axis", 0)
-    if dtype is not None:
-        x = cast(x, dtype)
     extra = {"keepdims": True} if options.pop("keepdims", False) else {}
-    return by_name[name](x, axis, **extra)
+    start = options.pop("initial", None)
+    if options:
+        raise TypeError(f"{called}: {', '.join(options)}= is not supported in gpugrad")
+    y = by_name[name](x if dtype is None else cast(x, dtype), axis, **extra)
+    return y if start is None else ufuncs[ufunc](y, start)
+
+
+_METHODS = {
+    ("add", "reduce"): "sum",
+    ("multiply", "reduce"): "prod",
+    ("maximum", "reduce"): "max",
+    ("minimum", "reduce"): "min",
+    ("logical_and", "reduce"): "all",
+    ("logical_or", "reduce"): "any",
+    ("logaddexp", "reduce"): "logsumexp",
+    ("add", "accumulate"): "cumsum",
+    ("multiply", "accumulate"): "cumprod",
+}
+"""Our function for a method of a ufunc."""
 
 
 def _fill_ufuncs() -> None:

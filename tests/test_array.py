@@ -842,7 +842,7 @@ def test_out_is_refused(device):
     ],
 )
 def test_a_function_without_a_rule_is_named(device, name, call):
-    with pytest.raises(TypeError, match=rf"{name} has no rule in gpugrad.*gg.primitive"):
+    with pytest.raises(TypeError, match=rf"{name} has no rule in gpugrad"):
         call(leaf(device))
     with pytest.raises(AttributeError, match=r"gpugrad.numpy has no 'putmask'"):
         gg.numpy.putmask

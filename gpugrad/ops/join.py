@@ -145,14 +145,15 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Any:
 concat = concatenate
 
 
-def stack(arrays: Any, axis: int = 0) -> Any:
+def stack(arrays: Any, axis: int = 0, *, dtype: Any = None) -> Any:
     """Arrays of one shape along a new ``axis``."""
     parts = _as_list(arrays, "stack")
     shapes = {shape_dtype(a).shape for a in parts}
     if len(shapes) > 1:
         raise ValueError(f"stack: arrays of one shape are needed, got {sorted(shapes)}")
     at = normal_axis(axis, len(shapes.pop()) + 1)
-    return concatenate_p(*[expand_dims(a, at) for a in parts], axis=at)
+    out = concatenate_p(*[expand_dims(a, at) for a in parts], axis=at)
+    return out if dtype is None else cast(out, dtype)
 
 
 def _at_least(x: Any, rank: int) -> Any:
@@ -170,15 +171,15 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     return tuple([getitem(x, (*(slice(None),) * at, i)) for i in range(like.shape[at])])
 
 
-def hstack(arrays: Any) -> Any:
+def hstack(arrays: Any, *, dtype: Any = None) -> Any:
     """Arrays side by side: along axis 1, or axis 0 for 1-D arrays."""
     parts = [_at_least(a, 1) for a in _as_list(arrays, "hstack")]
-    return concatenate(parts, 0 if parts[0].ndim == 1 else 1)
+    return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype)
 
 
-def vstack(arrays: Any) -> Any:
+def vstack(arrays: Any, *, dtype: Any = None) -> Any:
     """Arrays on top of each other, 1-D arrays as rows."""
-    return concatenate([_at_least(a, 2) for a in _as_list(arrays, "vstack")], 0)
+    return concatenate([_at_least(a, 2) for a in _as_list(arrays, "vstack")], 0, dtype)
 
 
 def column_stack(arrays: Any) -> Any:

@@ -91,11 +91,16 @@ def normal_axes(axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 def reshape(x: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -> Any:
-    """``x`` with another shape and the same elements in row-major order; -1 is worked out."""
-    if order not in ("C", "A"):
-        raise ValueError(f"reshape: order {order!r} is not supported; use 'C' and a transpose")
+    """``x`` with another shape and the same elements in order; -1 is worked out.
+
+    The order is row-major, ``"F"`` column-major; ``"A"``, for NumPy as in memory, is ``"C"``.
+    """
+    if order not in ("C", "A", "F"):
+        raise ValueError(f"reshape: order {order!r} is none of 'C', 'F' and 'A'")
     like = shape_dtype(x)
     new = (shape,) if not isinstance(shape, Sequence) else tuple(shape)
+    if order == "F":  # row-major with all axes in reverse
+        return transpose(reshape(transpose(x), new[::-1], copy=copy))
     new = tuple(index(n) for n in new)
     if new.count(-1) == 1:
         known = -math.prod(new)
