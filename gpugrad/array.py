@@ -149,13 +149,7 @@ class Array(Box):
         self._trace = None
         self._payload = None
         if requires_grad:
-            if not is_inexact(value.dtype):
-                raise TypeError(
-                    f"requires_grad needs floating-point or complex elements, got {value.dtype}: "
-                    "convert with astype(float)"
-                )
-            self._trace = BASE
-            self._payload = Leaf(ref(self))
+            self.requires_grad = True
 
     def __init_subclass__(cls) -> None:
         raise TypeError("gpugrad.Array cannot be subclassed: hold one in a field instead")
@@ -241,8 +235,25 @@ class Array(Box):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether ``.backward()`` fills this array's ``.grad``."""
-        return self._trace is BASE and isinstance(self._payload, Leaf) and not self._payload.parents
+        """Whether ``.backward()`` fills this array's ``.grad``; may be set for one that is made."""
+        return self._trace is BASE and isinstance(self._payload, Leaf)
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value == self.requires_grad:
+            return
+        if value and not is_inexact(self.dtype):
+            raise TypeError(
+                f"requires_grad needs floating-point or complex elements, got {self.dtype}: "
+                "convert with astype(float)"
+            )
+        if self._trace is not None and value:
+            raise TypeError(
+                "requires_grad can be set for an array that is no result of a differentiated "
+                "computation: use x.detach()"
+            )
+        self._trace = BASE if value else None
+        self._payload = Leaf(ref(self)) if value else None
 
     @property
     def grad(self) -> Any:

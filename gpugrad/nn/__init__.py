@@ -1,22 +1,61 @@
 """Parts of neural networks: plain functions of arrays, on whichever device the arrays are."""
 
-from gpugrad.nn.activations import relu, sigmoid, tanh
+from gpugrad.nn.activations import (
+    dropout,
+    elu,
+    geglu,
+    gelu,
+    glu,
+    hardswish,
+    leaky_relu,
+    mish,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    swiglu,
+    tanh,
+)
+from gpugrad.nn.containers import Flatten, Lambda, ModuleList, Residual, Sequential
 from gpugrad.nn.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from gpugrad.nn.init import glorot_uniform, he_normal
-from gpugrad.nn.linear import init_linear, linear
+from gpugrad.nn.linear import Linear, init_linear, linear
 from gpugrad.nn.losses import cross_entropy
+from gpugrad.nn.module import Buffer, Module, parameter
 
 __all__ = [
+    "Buffer",
+    "Flatten",
+    "Lambda",
+    "Linear",
+    "Module",
+    "ModuleList",
+    "Residual",
+    "Sequential",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
     "cross_entropy",
+    "dropout",
+    "elu",
+    "geglu",
+    "gelu",
     "glorot_uniform",
+    "glu",
+    "hardswish",
     "he_normal",
     "init_linear",
+    "leaky_relu",
     "linear",
+    "mish",
+    "parameter",
     "relu",
+    "selu",
     "sigmoid",
+    "silu",
+    "softplus",
+    "swiglu",
     "tanh",
 ]

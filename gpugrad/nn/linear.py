@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from numpy.random import Generator
+from numpy.random import Generator, default_rng
 
 from gpugrad.array import Array
 from gpugrad.device import Device
 from gpugrad.nn.init import he_normal
+from gpugrad.nn.module import Module, parameter
 from gpugrad.numpy import zeros
 from gpugrad.ops.linear import linear_p
 
@@ -43,6 +45,66 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if x.ndim == 2 and dtype == weight.dtype and dtype == bias.dtype and dtype.char in "fdFD":
         return linear_p(x, weight, bias)
     return x @ weight.T + bias
+
+
+class Linear(Module):
+    """`linear` with weights of its own.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        The layer's widths.
+    bias : bool
+        Whether it adds one.
+    device, dtype
+        Of the parameters.
+    generator : numpy.random.Generator, optional
+        What draws them.
+
+    Notes
+    -----
+    The weight (out_features, in_features) and the bias start uniform between
+    ``±1/sqrt(in_features)``, as PyTorch's do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad import nn
+    >>> layer = nn.Linear(3, 2)
+    >>> layer
+    Linear(in_features=3, out_features=2, parameters=8)
+    >>> layer(np.ones((5, 3), "float32")).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: str | Device | None = None,
+        dtype: Any = "float32",
+        *,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        draw = default_rng() if generator is None else generator
+        limit = 1 / math.sqrt(in_features) if in_features else 0.0
+
+        def start(*shape: int) -> Array:
+            return parameter(draw.uniform(-limit, limit, shape), dtype, device=device)
+
+        self.weight = start(out_features, in_features)
+        self.bias = start(out_features) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        return linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        without = "" if self.bias is not None else ", bias=False"
+        return f"in_features={self.in_features}, out_features={self.out_features}{without}"
 
 
 def init_linear(

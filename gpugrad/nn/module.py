@@ -1,0 +1,390 @@
+"""What every layer and model is: a pytree of parameters with PyTorch's methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import optree
+from optree.registry import __GLOBAL_NAMESPACE as EVERYWHERE
+
+from gpugrad.array import Array
+from gpugrad.core.box import Box
+from gpugrad.device import Device
+
+M = TypeVar("M", bound="Module")
+
+
+class Buffer:
+    """An array that belongs to a module and is not trained: a running mean, a table.
+
+    Copies of a module that a transform makes share its buffers, so that what a layer writes here
+    during a differentiated forward pass stays written.
+
+    Parameters
+    ----------
+    value : array
+        What it holds at first.
+    persistent : bool
+        Whether ``state_dict`` includes it.
+    """
+
+    __slots__ = ("persistent", "value")
+
+    def __init__(self, value: Any, *, persistent: bool = True) -> None:
+        self.value = value
+        self.persistent = persistent
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.value!r})"
+
+
+class Module:
+    """The base of layers and models.
+
+    A subclass sets its parameters, buffers, layers and settings as attributes in ``__init__`` and
+    computes in ``forward``. Arrays, modules, and lists, tuples and dicts of them are what it is
+    made of; each other attribute is a setting.
+
+    A module is a pytree whose leaves are its parameters, so `gpugrad.grad` differentiates with
+    respect to it and every transform takes it. It also has the methods that a PyTorch user
+    expects; parameters have ``requires_grad``, so ``loss.backward()`` fills their ``.grad``. As a
+    pytree its leaves are the detached parameters: a transform records on its own tape only.
+
+    Examples
+    --------
+    >>> import numpy as np, gpugrad as gg
+    >>> from gpugrad import nn
+    >>> class Scale(nn.Module):
+    ...     def __init__(self, size):
+    ...         super().__init__()
+    ...         self.weight = nn.parameter(np.ones(size))
+    ...
+    ...     def forward(self, x):
+    ...         return x * self.weight
+    >>> model = Scale(2)
+    >>> gg.grad(lambda model, x: model(x).sum())(model, np.array([3.0, 4.0])).weight
+    Array([3., 4.], dtype=float64, device=cpu)
+    >>> model(np.array([3.0, 4.0])).sum().backward()
+    >>> model.weight.grad
+    Array([3., 4.], dtype=float64, device=cpu)
+    """
+
+    training: bool
+
+    _unnamed = ""
+    """The attribute whose entries are named as if they were the module's own, as in a list."""
+
+    def __init__(self) -> None:
+        self.training = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # optree's annotations want a collection; any class will do.
+        register: Any = optree.register_pytree_node
+        register(cls, _flatten, _unflatten(cls), namespace=EVERYWHERE)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; each subclass defines it."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # ------------------------------------------------------------------------ what it is made of
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside, with their names."""
+        for path, part in self._made_of():
+            if isinstance(part, Module):
+                yield path, part
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly inside."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """The module and all inside it, outermost first, each once."""
+        return _once(self._named_modules(prefix))
+
+    def _named_modules(self, prefix: str) -> Iterator[tuple[str, Module]]:
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child._named_modules(_join(prefix, name))
+
+    def modules(self) -> Iterator[Module]:
+        """The module and all inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        """The arrays that are trained, with their dotted names, each once."""
+        return _once(self._named(prefix, _is_array))
+
+    def parameters(self) -> Iterator[Array]:
+        """The arrays that are trained."""
+        return (p for _, p in self.named_parameters())
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        """The arrays that are not trained, with their dotted names."""
+        found = self._named(prefix, lambda part: isinstance(part, Buffer))
+        return ((name, buffer.value) for name, buffer in _once(found))
+
+    def buffers(self) -> Iterator[Array]:
+        """The arrays that are not trained."""
+        return (value for _, value in self.named_buffers())
+
+    def _named(self, prefix: str, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+        for path, module in self.named_modules(prefix):
+            for name, part in module._made_of():
+                if wanted(part):
+                    yield _join(path, name), part
+
+    def _made_of(self) -> Iterator[tuple[str, Any]]:
+        for name, value in vars(self).items():
+            yield from _parts(self._named_as(name), value)
+
+    def _named_as(self, attribute: str) -> str:
+        return "" if attribute == self._unnamed else attribute
+
+    # ----------------------------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Array]:
+        """Parameters and persistent buffers by name, sharing the module's memory."""
+        found: dict[str, Array] = {n: p.detach() for n, p in self.named_parameters()}
+        buffers = _once(self._named("", lambda part: isinstance(part, Buffer)))
+        found.update({name: b.value for name, b in buffers if b.persistent})
+        return found
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Write arrays of ``state`` into the parameters and buffers of the same names.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            What `state_dict` gives, or PyTorch's, as arrays of any library on any device.
+        strict : bool
+            Whether the names must be the same on both sides.
+
+        Raises
+        ------
+        KeyError
+            For names that are missing or unexpected. Nothing is written then.
+        ValueError
+            For a shape that is not the parameter's. Nothing is written then.
+        """
+        mine = self.state_dict()
+        missing, unexpected = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
+        if strict and (missing or unexpected):
+            raise KeyError(
+                f"{type(self).__name__}.load_state_dict: missing {missing}, unexpected "
+                f"{unexpected}; strict=False loads what both have"
+            )
+        ready = {}
+        for name in mine.keys() & state.keys():
+            old = mine[name]
+            new = Array(state[name], old.dtype, device=old.device, copy=True)
+            if new.shape != old.shape:
+                raise ValueError(
+                    f"{type(self).__name__}.load_state_dict: {name} has shape {old.shape}, got "
+                    f"{new.shape}"
+                )
+            ready[name] = new
+        self._renew(lambda name, value: ready.get(name, value))
+
+    def _renew(self, change: Callable[[str, Array], Array]) -> Self:
+        """Put ``change(name, value)`` in the place of each parameter and buffer."""
+        made: dict[int, Any] = {}  # a shared parameter stays shared
+
+        def renew(name: str, part: Any) -> Any:
+            if id(part) not in made:
+                if isinstance(part, Buffer):
+                    part.value = change(name, part.value)
+                    made[id(part)] = part
+                else:
+                    new = change(name, part.detach())
+                    made[id(part)] = Array(new, requires_grad=part.requires_grad)
+            return made[id(part)]
+
+        for path, module in list(self.named_modules()):
+            for attribute, value in list(vars(module).items()):
+                name = _join(path, module._named_as(attribute))
+                setattr(module, attribute, _renewed(name, value, renew))
+        return self
+
+    def to(self, device: str | Device | None = None, dtype: Any = None) -> Self:
+        """Move parameters and buffers, and cast those of floating-point type; returns itself.
+
+        Optimizers are made after this: the parameters are new arrays.
+        """
+
+        def change(name: str, a: Array) -> Array:
+            a = a if device is None else a.to(device)
+            return a.astype(dtype) if dtype is not None and a.dtype.kind in "fV" else a
+
+        return self._renew(change)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Say whether ``backward`` shall reach the parameters; returns itself."""
+        for p in self.parameters():
+            p.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for p in self.parameters():
+            p.grad = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode (dropout drops, batch norm counts) here and inside; returns itself."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Set evaluation mode; returns itself."""
+        return self.train(False)
+
+    def apply(self, f: Callable[[Module], Any]) -> Self:
+        """Call ``f`` on each module inside, innermost first, then on this one; returns itself."""
+        for module in reversed(list(self.modules())):
+            f(module)
+        return self
+
+    # ----------------------------------------------------------------------------------- to read
+
+    def extra_repr(self) -> str:
+        """The settings that ``repr`` shows between the brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        count = sum(p.size for p in self.parameters())
+        inside = [f"({name}): {child!r}" for name, child in self.named_children()]
+        words = [w for w in (self.extra_repr(), f"parameters={count:,}" if count else "") if w]
+        head = f"{type(self).__name__}({', '.join(words)})"
+        if not inside:
+            return head
+        body = "\n".join(inside).replace("\n", "\n  ")
+        return f"{head[:-1]}\n  {body}\n)"
+
+
+def parameter(value: Any, dtype: Any = None, *, device: str | Device | None = None) -> Array:
+    """An array that a module trains: a copy of ``value`` with ``requires_grad``."""
+    return Array(value, dtype, device=device, copy=True, requires_grad=True)
+
+
+def _join(path: str, name: object) -> str:
+    return f"{path}.{name}" if path else str(name)
+
+
+def _is_array(part: Any) -> bool:
+    return isinstance(part, Box)
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What of an attribute a module is made of, with dotted names."""
+    if isinstance(value, Box | Module | Buffer):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for i, part in enumerate(value):
+            yield from _parts(_join(name, i), part)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _parts(_join(name, key), part)
+
+
+def _renewed(name: str, value: Any, renew: Callable[[str, Any], Any]) -> Any:
+    """An attribute with its arrays and buffers renewed, the modules in it left as they are."""
+    if isinstance(value, Box | Buffer):
+        return renew(name, value)
+    if type(value) in (list, tuple):
+        return type(value)(_renewed(_join(name, i), v, renew) for i, v in enumerate(value))
+    if type(value) is dict:
+        return {key: _renewed(_join(name, key), v, renew) for key, v in value.items()}
+    return value
+
+
+def _once(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Each thing the first time it comes up: weights may be shared."""
+    seen: set[int] = set()
+    for name, part in named:
+        if id(part) not in seen:
+            seen.add(id(part))
+            yield name, part
+
+
+_LEAVES = "_leaves"
+"""Where a rebuilt module notes what its leaves are, which may be anything: shapes, None."""
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and (isinstance(a, Buffer) or bool(np.all(a == b)))
+
+
+class _Settings:
+    """What of a module is no leaf: equal where the settings are; buffers are not compared."""
+
+    __slots__ = ("names", "rest")
+
+    def __init__(self, names: tuple[str, ...], rest: dict[str, Any]) -> None:
+        self.names = names
+        self.rest = rest
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Settings) or self.names != other.names:
+            return False
+        # By identity first: a setting may be an array, whose == is no single truth.
+        mine, theirs = self.rest, other.rest
+        return mine.keys() == theirs.keys() and all(
+            v is theirs[k] or _same(v, theirs[k]) for k, v in mine.items()
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.names)
+
+    def __repr__(self) -> str:
+        return ", ".join(self.names)
+
+
+def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, Box | Module):
+        return True
+    if isinstance(value, list | tuple):
+        return any(map(_holds_arrays, value))
+    return isinstance(value, dict) and any(map(_holds_arrays, value.values()))
+
+
+def _detached(value: Any) -> Any:
+    # Only the tape of requires_grad is left: an enclosing transform's box stays one.
+    if isinstance(value, Array):
+        return value.detach() if value.requires_grad else value
+    if type(value) in (list, tuple):
+        return type(value)(map(_detached, value))
+    if type(value) is dict:
+        return {key: _detached(v) for key, v in value.items()}
+    return value
+
+
+def _flatten(module: Module) -> tuple[list[Any], _Settings, tuple[str, ...]]:
+    children: list[Any] = []
+    names: list[str] = []
+    rest: dict[str, Any] = {}
+    known = vars(module).get(_LEAVES, ())
+    for name, value in vars(module).items():
+        if name in known or _holds_arrays(value):
+            names.append(name)
+            children.append(_detached(value))
+        elif name != _LEAVES:
+            rest[name] = value
+    return children, _Settings(tuple(names), rest), tuple(names)
+
+
+def _unflatten(cls: type[M]) -> Callable[[_Settings, Any], M]:
+    def rebuild(settings: _Settings, children: Any) -> M:
+        module = object.__new__(cls)
+        vars(module).update(settings.rest)
+        vars(module).update(zip(settings.names, children, strict=True))
+        vars(module)[_LEAVES] = settings.names
+        return module
+
+    return rebuild

@@ -1,0 +1,171 @@
+"""Modules are pytrees of their parameters, and have PyTorch's methods."""
+
+from __future__ import annotations
+
+import numpy as np
+import optree
+import pytest
+
+import gpugrad as gg
+from gpugrad import nn
+
+
+class Net(nn.Module):
+    def __init__(self, device=None):
+        super().__init__()
+        draw = np.random.default_rng(0)
+        self.body = nn.Sequential(
+            nn.Linear(3, 4, dtype="float64", device=device, generator=draw),
+            nn.tanh,
+            nn.Linear(4, 4, bias=False, dtype="float64", device=device, generator=draw),
+        )
+        self.heads = {"a": nn.Linear(4, 2, dtype="float64", device=device, generator=draw)}
+        self.scale = nn.parameter(np.float64(2), device=device)
+        self.calls = nn.Buffer(gg.Array(np.zeros((), int), device=device))
+        self.width = 4
+
+    def forward(self, x):
+        self.calls.value = self.calls.value + 1
+        return self.heads["a"](nn.Residual(self.body[1])(self.body(x))) * self.scale
+
+
+NAMES = ["scale", "body.0.weight", "body.0.bias", "body.2.weight", "heads.a.weight", "heads.a.bias"]
+X = np.linspace(-1, 1, 15).reshape(5, 3)
+
+
+def loss(model, x):
+    return (model(x) ** 2).mean()
+
+
+def test_names_are_those_of_pytorch():
+    model = Net()
+    assert [n for n, _ in model.named_parameters()] == NAMES
+    assert [n for n, _ in model.named_buffers()] == ["calls"]
+    assert [n for n, _ in model.named_children()] == ["body", "heads.a"]
+    assert [n for n, _ in model.body.named_modules()] == ["", "0", "1", "2"]
+    assert list(model.state_dict()) == [*NAMES, "calls"]
+
+
+def test_the_transform_and_the_tape_agree(device):
+    model = Net(device)
+    x = gg.Array(X, device=device)
+    value, grads = gg.value_and_grad(loss)(model, x)
+    assert type(grads) is Net
+    assert not value.requires_grad
+    before = model(x)
+    loss(model, x).backward()
+    for (name, p), g in zip(model.named_parameters(), grads.parameters(), strict=True):
+        assert g.device == device
+        np.testing.assert_array_equal(p.grad.numpy(), g.numpy(), err_msg=name)
+    stepped = optree.tree_map(lambda p, g: p - 0.1 * g, model, grads)
+    assert float(loss(stepped, x)) < float(value)
+    np.testing.assert_array_equal(model(x).numpy(), before.numpy())  # the model is untouched
+
+
+def test_a_transform_records_on_its_own_tape_only():
+    model = Net()
+    seen = []
+
+    def f(model, x):
+        seen.extend(model.parameters())
+        return loss(model, x)
+
+    gg.grad(f)(model, X)
+    assert all(p._trace.level == 1 and not isinstance(p._value, gg.Array) for p in seen)
+
+
+def test_buffers_written_under_a_transform_stay_written():
+    model = Net()
+    gg.grad(loss)(model, X)
+    assert model.calls.value.item() == 1
+
+
+def test_models_batch():
+    models = [Net() for _ in range(3)]
+    models[1].scale = nn.parameter(5.0)
+    stack = optree.tree_map(lambda *ps: np.stack([p.numpy() for p in ps]), *models)
+    outs = gg.vmap(lambda m, x: nn.Module.__call__(m, x), in_axes=(0, None))(stack, X)
+    np.testing.assert_allclose(outs[1], models[1](X).numpy())
+
+
+def test_state_goes_there_and_back(device):
+    source, target = Net(), Net(device)
+    changed = {n: v.numpy() + 1 for n, v in source.state_dict().items()}
+    target.load_state_dict(changed)
+    for name, value in target.state_dict().items():
+        assert value.device == device
+        np.testing.assert_array_equal(value.numpy(), changed[name])
+    assert all(p.requires_grad for p in target.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (lambda s: s.pop("scale"), KeyError, r"missing \['scale'\]"),
+        (lambda s: s.update(other=1.0), KeyError, r"unexpected \['other'\]"),
+        (lambda s: s.update(scale=np.ones(2)), ValueError, r"scale has shape \(\), got \(2,\)"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(change, kind, message):
+    model = Net()
+    state = {n: v.numpy() + 1 for n, v in model.state_dict().items()}
+    before = {n: v.numpy().copy() for n, v in model.state_dict().items()}
+    change(state)
+    with pytest.raises(kind, match=message):
+        model.load_state_dict(state)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name])
+
+
+def test_moving_and_casting(device):
+    model = Net().to(device, dtype="float32")
+    assert {(p.device, str(p.dtype)) for p in model.parameters()} == {(device, "float32")}
+    assert model.calls.value.dtype == int
+    assert model.calls.value.device == device
+
+
+def test_shared_parameters_are_named_once_and_stay_shared():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    assert [n for n, _ in model.named_parameters()] == ["0.weight", "0.bias", "1.bias"]
+    model.to(dtype="float64")
+    assert model[1].weight is model[0].weight
+
+
+def test_modes_and_gradients():
+    model = Net()
+    model.eval()
+    assert not any(m.training for m in model.modules())
+    assert model.train().body[0].training
+    model.requires_grad_(False)
+    assert not loss(model, X).requires_grad
+    model.requires_grad_()
+    loss(model, X).backward()
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_repr_shows_shapes_and_counts():
+    assert repr(nn.Sequential(nn.Linear(3, 4), nn.relu)) == (
+        "Sequential(parameters=16\n"
+        "  (0): Linear(in_features=3, out_features=4, parameters=16)\n"
+        "  (1): Lambda(relu)\n)"
+    )
+
+
+def test_requires_grad_can_be_set():
+    x = gg.Array(2.0)
+    x.requires_grad = True
+    (x * x).backward()
+    assert float(x.grad) == 4
+    with pytest.raises(TypeError, match="int64"):
+        gg.Array(2).requires_grad = True
+    with pytest.raises(TypeError, match="detach"):
+        (x * x).requires_grad = True
+    x.requires_grad = False
+    assert not (x * x).requires_grad
+
+
+def test_flatten_joins_the_axes():
+    assert nn.Flatten()(np.ones((2, 3, 4))).shape == (2, 12)
+    assert nn.Flatten(0, 1)(np.ones((2, 3, 4))).shape == (6, 4)
