@@ -112,4 +112,7 @@ def std(
     correction: float | None = None,
 ) -> Any:
     """Standard deviation over ``axis`` of the elements that ``where`` includes, about ``mean``."""
+    if where is True and mean is None:
+        free = ddof if correction is None else correction
+        return reductions.std(a, axis, dtype, correction=free, keepdims=keepdims)
     return elementwise.sqrt(var(a, axis, dtype, ddof, keepdims, where, mean, correction))

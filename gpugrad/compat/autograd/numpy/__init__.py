@@ -13,13 +13,10 @@ from typing import Any
 
 import numpy as _np
 
-import gpugrad.numpy as _gnp
 from gpugrad.compat.autograd.numpy import _names
-from gpugrad.core.abstract import shape_dtype
-from gpugrad.device import namespace, on
-from gpugrad.ops.creation import device_near
-from gpugrad.ops.operands import as_arrays
+from gpugrad.compat.autograd.numpy._own import c_, make_diagonal, r_, where  # noqa: F401
 
+# What is found is kept as a global: no function here may rely on a built-in that NumPy has too.
 __version__ = _np.__version__
 
 _ROOMS = ("fft", "linalg", "random", "numpy_boxes", "numpy_vjps", "numpy_vspaces")
@@ -38,45 +35,5 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted({*vars(_np), *_ROOMS})
 
-
-def where(condition: Any, *choices: Any, **by_name: Any) -> Any:
-    """NumPy's ``where``, also with ``x=`` and ``y=``; numbers of Python stay such."""
-    choices += tuple([by_name[key] for key in ("x", "y")[len(choices) :] if key in by_name])
-    out = _where(condition, *choices)
-    plain = bool(choices) and all(isinstance(v, int | float | list) for v in choices)
-    return out.tolist() if plain and type(condition) is bool else out
-
-
-def make_diagonal(x: Any, offset: int = 0, axis1: int = -1, axis2: int = -2) -> Any:
-    """A matrix for each last axis of ``x``, with that on its diagonal."""
-    if (offset, axis1, axis2) != (0, -1, -2):
-        raise NotImplementedError("make_diagonal: only offset=0, axis1=-1, axis2=-2")
-    like = shape_dtype(x)
-    with on(device_near([x])):
-        return x[..., None] * namespace(device_near([x])).eye(like.shape[-1], dtype=like.dtype)
-
-
-class _Joining:
-    """``r_[...]`` or ``c_[...]`` of arrays and numbers; slices as NumPy's."""
-
-    def __init__(self, joined: Any) -> None:
-        self._joined = joined
-
-    def __getitem__(self, key: Any) -> Any:
-        parts = key if isinstance(key, tuple) else (key,)
-        if not _names.gathers(parts):
-            return self._joined[key]
-        arrays = as_arrays(
-            *[self._joined[part].tolist() if isinstance(part, slice) else part for part in parts]
-        )
-        if self._joined is _np.r_:
-            return _gnp.concatenate([_gnp.reshape(a, (-1,)) if a.ndim == 0 else a for a in arrays])
-        columns = [a if a.ndim > 1 else _gnp.reshape(a, (-1, 1)) for a in arrays]
-        return _gnp.concatenate(columns, axis=-1)
-
-
-r_ = _Joining(_np.r_)
-c_ = _Joining(_np.c_)
-_where = _names.find(_np, "where")
 
 __all__ = [name for name in dir(_np) if not name.startswith("_")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import gpugrad.numpy as gnp
+from gpugrad.calling import match
 from gpugrad.core.box import BOX_TYPES, strip
 from gpugrad.device import default_device, is_cuda, namespace, on
 from gpugrad.dispatch import functions, ufuncs
@@ -74,19 +74,23 @@ def _gathering(theirs: Any) -> Callable[..., Any]:
 
 
 def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
-    """``ours`` for boxes, ``theirs`` for all else."""
+    """``ours`` for boxes, ``theirs`` for all else.
+
+    NumPy's own function reaches ours too, and translates NumPy's options on the way; where there
+    is nothing to translate ours is called at once, which saves the way.
+    """
     name = theirs.__name__
     several = name in _SEQUENCES
-    count = theirs.nin if isinstance(theirs, np.ufunc) else _OPERANDS.get(name, 1)
-    leading = _leading(theirs, count)
+    plain: frozenset[str] = frozenset()
+    if isinstance(theirs, np.ufunc):
+        count, most = theirs.nin, float(theirs.nin)
+    else:
+        count = _OPERANDS.get(name, 1)
+        found = match(theirs, ours)
+        most, plain = (found.aligned, found.same - {"out"}) if ours is not theirs else (-1, plain)
 
     @functools.wraps(theirs)
     def serve(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            for key in leading[len(args) :]:
-                if key not in kwargs:
-                    break
-                args += (kwargs.pop(key),)
         boxed = lists = False
         for a in args:
             kind = type(a)
@@ -94,31 +98,18 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
                 boxed = True
             elif kind is list or kind is tuple:
                 lists = True
-        if not lists:
-            return ours(*args, **kwargs) if boxed else theirs(*args, **kwargs)
-        if not (boxed or any(gathers(a) for a in args)):
-            return theirs(*args, **kwargs)
-        if several:
-            args = (as_arrays(*[_joined(v) for v in args[0]]), *args[1:])
-        elif name == "einsum":
-            if isinstance(args[0], str):  # else the lists are subscripts
+        if lists and (boxed or any(gathers(a) for a in args)):
+            if several:
+                args = (as_arrays(*[_joined(v) for v in args[0]]), *args[1:])
+            elif name != "einsum":
+                args = (*as_arrays(*[_joined(v) for v in args[:count]]), *args[count:])
+            elif isinstance(args[0], str):  # else the lists are subscripts
                 args = (args[0], *as_arrays(*args[1:]))
-        else:
-            args = (*as_arrays(*[_joined(v) for v in args[:count]]), *args[count:])
-        return ours(*args, **kwargs)
+        if boxed and len(args) <= most and plain.issuperset(kwargs):
+            return ours(*args, **kwargs)
+        return theirs(*args, **kwargs)
 
     return serve
-
-
-def _leading(theirs: Any, count: int) -> list[str]:
-    """NumPy's names of the first ``count`` arguments, where they may be given by name."""
-    if isinstance(theirs, np.ufunc):
-        return []
-    try:
-        parameters = list(inspect.signature(theirs).parameters.values())[:count]
-    except ValueError:  # a function in C that does not tell
-        return []
-    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def holds_box(value: Any) -> bool:
