@@ -1,0 +1,488 @@
+"""Activations with their bias, dropout and bias gradient: one pass forward, one backward."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from gpugrad.kernels import philox
+from gpugrad.kernels.source import C_NAMES, function, resident
+
+
+class Identity(NamedTuple):
+    """``z``: for dropout alone, or for a bias gradient alone."""
+
+
+class Relu(NamedTuple):
+    """``max(z, 0)``."""
+
+
+class LeakyRelu(NamedTuple):
+    """``z``, times a slope that is not negative where ``z`` is."""
+
+    negative_slope: float = 0.01
+
+
+class Sigmoid(NamedTuple):
+    """``1 / (1 + exp(-z))``."""
+
+
+class Tanh(NamedTuple):
+    """The hyperbolic tangent."""
+
+
+class Elu(NamedTuple):
+    """``z``, or ``alpha (exp(z) - 1)`` below 0."""
+
+    alpha: float = 1.0
+
+
+class Selu(NamedTuple):
+    """Elu with the scales that keep mean and variance (Klambauer et al. 2017)."""
+
+
+class Gelu(NamedTuple):
+    """``z`` times the normal distribution's probability below ``z``."""
+
+
+class GeluTanh(NamedTuple):
+    """Gelu with that probability approximated by tanh (Hendrycks and Gimpel 2016)."""
+
+
+class Silu(NamedTuple):
+    """``z sigmoid(z)``."""
+
+
+class Mish(NamedTuple):
+    """``z tanh(softplus(z))``."""
+
+
+class HardSwish(NamedTuple):
+    """``z`` times the line from 0 at -3 to 1 at 3."""
+
+
+class Softplus(NamedTuple):
+    """``log(1 + exp(beta z)) / beta``; ``z`` itself where ``beta z`` exceeds the threshold."""
+
+    beta: float = 1.0
+    threshold: float = 20.0
+
+
+Activation = (
+    Identity
+    | Relu
+    | LeakyRelu
+    | Sigmoid
+    | Tanh
+    | Elu
+    | Selu
+    | Gelu
+    | GeluTanh
+    | Silu
+    | Mish
+    | HardSwish
+    | Softplus
+)
+
+KEEPS_OUTPUT = (Identity, Relu, LeakyRelu, Sigmoid, Tanh)
+"""Those whose backward pass needs the output, which is alive anyway; the others need the input."""
+
+NARROW = ("float16", "bfloat16")
+
+
+def forward(
+    act: Activation, x: Any, bias: Any = None, *, rate: float = 0.0, state: Any = None
+) -> Any:
+    """``dropout(act(x + bias))`` in one pass.
+
+    Parameters
+    ----------
+    act : Activation
+        What to apply, such as ``Gelu()`` or ``Elu(alpha=0.5)``.
+    x : (..., C) array
+        NumPy or CuPy array of float16, bfloat16, float32 or float64; the first two are computed in
+        float32.
+    bias : (C,) array, optional
+        Of the dtype of ``x``.
+    rate, state : float, (4,) array of uint32
+        Set elements to 0 with that probability and divide the others by ``1 - rate``: element
+        ``i`` in memory order by word ``i`` of the stream `philox.stream` that ``state`` starts,
+        the same ones on every device.
+
+    Returns
+    -------
+    (..., C) array
+        Of the dtype of ``x``.
+
+    Notes
+    -----
+    Bytes it must move, for N elements of ``s`` bytes: ``2*N*s + C*s``. On CUDA it moves these, the
+    bias once more for each block, by loads and stores of 16 bytes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.activation import Relu, forward
+    >>> forward(Relu(), np.array([[1.0, -2.0]]), np.array([-0.5, 2.5]))
+    array([[0.5, 0.5]])
+    """
+    _check("forward", x, bias, x.shape[-1:], rate, state)
+    return _run("forward", act, (x,), bias, rate, state, x.shape, x.shape)[0]
+
+
+def backward(
+    act: Activation,
+    g: Any,
+    residual: Any,
+    bias: Any = None,
+    *,
+    rate: float = 0.0,
+    state: Any = None,
+    sums: bool = False,
+) -> tuple[Any, Any]:
+    """The cotangent of ``x`` in `forward`, and on request that of the bias, in one pass.
+
+    Parameters
+    ----------
+    act, rate, state
+        As in `forward`.
+    g : (..., C) array
+        The cotangent of the output.
+    residual : (..., C) array
+        The output for `KEEPS_OUTPUT`, else ``x``.
+    bias : (C,) array, optional
+        As in `forward`; not needed where the output is kept.
+    sums : bool
+        Whether to sum over the rows for the cotangent of the bias.
+
+    Returns
+    -------
+    dx : (..., C) array
+    dbias : (C,) array or None
+
+    Notes
+    -----
+    Bytes it must move, for N elements of ``s`` bytes: ``3*N*s + 2*C*s``. On CUDA the sums of slabs
+    of at least 32 rows are written and read once more (2 per cent in float32), by a second launch.
+    Sums are in float32 for float16 and bfloat16, in an order that the shape and the device decide.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.activation import Relu, backward
+    >>> g, y = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.5, 0.0], [0.0, 0.1]])
+    >>> backward(Relu(), g, y, sums=True)
+    (array([[1., 0.],
+           [0., 4.]]), array([1., 4.]))
+    """
+    _check("backward", g, bias, g.shape[-1:], rate, state)
+    _check_same("backward", g, residual, g.shape)
+    if isinstance(act, KEEPS_OUTPUT):
+        bias = None
+    return _run("backward", act, (g, residual), bias, rate, state, g.shape, g.shape, sums)
+
+
+def gated_forward(
+    act: Activation, x: Any, bias: Any = None, *, rate: float = 0.0, state: Any = None
+) -> Any:
+    """``dropout(a act(b))`` in one pass, with ``a`` and ``b`` the halves of ``x + bias``.
+
+    With `Sigmoid` it is GLU, with `Gelu` GEGLU, with `Silu` SwiGLU (Shazeer 2020).
+
+    Parameters
+    ----------
+    act, rate, state
+        As in `forward`.
+    x : (..., 2 C) array
+    bias : (2 C,) array, optional
+
+    Returns
+    -------
+    (..., C) array
+
+    Notes
+    -----
+    Bytes it must move, for N elements of the result of ``s`` bytes: ``3*N*s + 2*C*s``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.activation import Relu, gated_forward
+    >>> gated_forward(Relu(), np.array([[2.0, 3.0, 5.0, -7.0]]))
+    array([[10.,  0.]])
+    """
+    _check("gated_forward", x, bias, x.shape[-1:], rate, state)
+    shape = (*x.shape[:-1], _half(x))
+    return _run("gated_forward", act, (x,), bias, rate, state, shape, shape)[0]
+
+
+def gated_backward(
+    act: Activation,
+    g: Any,
+    x: Any,
+    bias: Any = None,
+    *,
+    rate: float = 0.0,
+    state: Any = None,
+    sums: bool = False,
+) -> tuple[Any, Any]:
+    """The cotangent of ``x`` in `gated_forward`, and on request that of the bias, in one pass.
+
+    The parameters are those of `backward`, with ``x`` for the residual.
+
+    Notes
+    -----
+    Bytes it must move, for N elements of ``g`` of ``s`` bytes: ``5*N*s + 4*C*s``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.activation import Relu, gated_backward
+    >>> gated_backward(Relu(), np.ones((1, 1)), np.array([[2.0, 3.0]]))[0]
+    array([[3., 2.]])
+    """
+    _check("gated_backward", x, bias, x.shape[-1:], rate, state)
+    _check_same("gated_backward", x, g, (*x.shape[:-1], _half(x)))
+    return _run("gated_backward", act, (g, x), bias, rate, state, g.shape, x.shape, sums)
+
+
+# ------------------------------------------------------------------------------ what fits
+
+
+def _half(x: Any) -> int:
+    if x.shape[-1] % 2:
+        raise ValueError(
+            f"a gated pair has two halves on its last axis: {x.shape[-1]} elements are odd"
+        )
+    return int(x.shape[-1]) // 2
+
+
+def _check(name: str, x: Any, bias: Any, columns: tuple[int, ...], rate: float, state: Any) -> None:
+    if x.dtype.name not in (*NARROW, "float32", "float64"):
+        raise TypeError(
+            f"{name}: elements are float16, bfloat16, float32 or float64, not {x.dtype}"
+        )
+    if bias is not None and (bias.shape != columns or bias.dtype != x.dtype):
+        raise ValueError(
+            f"{name}: a bias {bias.dtype}{bias.shape} does not fit {x.dtype}{x.shape}: it is "
+            f"{x.dtype}{columns}"
+        )
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name}: the rate of dropout is from 0 to below 1, got {rate}")
+    if rate:
+        philox.check(state)
+
+
+def _check_same(name: str, x: Any, other: Any, shape: tuple[int, ...]) -> None:
+    if other.shape != shape or other.dtype != x.dtype:
+        raise ValueError(
+            f"{name}: {other.dtype}{other.shape} does not fit {x.dtype}{x.shape}: expected "
+            f"{x.dtype}{shape}"
+        )
+
+
+def _run(
+    name: str,
+    act: Activation,
+    arrays: tuple[Any, ...],
+    bias: Any,
+    rate: float,
+    state: Any,
+    shape: tuple[int, ...],
+    into: tuple[int, ...],
+    sums: bool = False,
+) -> tuple[Any, Any]:
+    """Launch on the arrays' device; ``shape`` is that of the smaller side of a gated pair."""
+    xp: Any = np
+    if not isinstance(arrays[0], np.ndarray):
+        import cupy as xp
+    dtype = arrays[0].dtype
+    size, columns = math.prod(shape), shape[-1] if shape else 1
+    step = 2 if name.startswith("gated") else 1
+    out = xp.empty(into, dtype)
+    if not out.size:
+        return out, xp.zeros(into[-1], dtype) if sums else None
+    launch = _host if xp is np else _cuda
+    flat = [xp.ascontiguousarray(a).reshape(-1) for a in arrays]
+    bias = None if bias is None else xp.ascontiguousarray(bias)
+    found = launch(
+        name, act, flat, bias, rate, state if rate else None, out, size, columns, step, sums
+    )
+    return out, found
+
+
+def threshold(rate: float) -> int:
+    """The words below it are dropped."""
+    return min(round(rate * 2**32), 2**32 - 1)
+
+
+# ------------------------------------------------------------------------------ CPU
+
+# Elements of a row at a time, and rows to a sum: what the second loop writes stays in the first
+# cache, and the parts are the same whatever the number of threads.
+_WIDE, _DEEP = 1024, 64
+
+
+def _host(
+    name: str,
+    act: Activation,
+    arrays: list[Any],
+    bias: Any,
+    rate: float,
+    state: Any,
+    out: Any,
+    size: int,
+    columns: int,
+    step: int,
+    sums: bool,
+) -> Any:
+    from gpugrad.kernels.cpu import activation, threads
+
+    dtype = out.dtype
+    if dtype.name in NARROW:
+        arrays = [a.astype(np.float32) for a in arrays]
+        bias = None if bias is None else bias.astype(np.float32)
+    wide = arrays[0].dtype
+    flat = np.empty(out.size, wide) if wide != dtype else out.reshape(-1)
+    # Narrow rows are taken several at once, and without a bias a row is as wide as one likes.
+    if bias is None and not sums and step == 1:
+        columns = min(size, _WIDE)
+    fold = max(1, min(_WIDE // columns, size // columns)) if step == 1 else 1
+    width = fold * columns
+    each = np.zeros(width * step, wide) if bias is None else np.tile(bias, fold)
+    blocks, tiles = -(-size // (width * _DEEP)), -(-width // _WIDE)
+    partial = np.zeros((blocks if sums else 1, width * step if sums else 1), wide)
+    threads.run(
+        getattr(activation, name),
+        blocks * tiles,
+        size * step * (1.5 if state is None else 3),
+        act,
+        *arrays,
+        each,
+        flat,
+        (size, width, _WIDE, _DEEP),
+        partial,
+        state,
+        (np.uint32(threshold(rate)), float(rate)),
+    )
+    if wide != dtype:
+        out[...] = flat.reshape(out.shape)
+    if not sums:
+        return None
+    return partial.sum(0, np.float64).reshape(-1, columns * step).sum(0).astype(dtype)
+
+
+# ------------------------------------------------------------------------------ CUDA
+
+WARPS = 8  # of a block, as in cuda/activation.cu
+_LEAST = 32  # rows of a slab, so that its sums are little beside its elements
+
+_SHAPE = np.dtype([(n, "i8") for n in ("size", "width", "columns", "tiles", "rows")])
+_PARAMETERS = np.dtype([("first", "f8"), ("second", "f8")])
+_DROPOUT = np.dtype(
+    {
+        "names": ["state", "threshold", "rate"],
+        "formats": ["u8", "u4", "f8"],
+        "offsets": [0, 8, 16],
+        "itemsize": 24,
+    }
+)
+
+
+class Plan(NamedTuple):
+    """How an array is shared out to blocks: see cuda/activation.cu."""
+
+    shape: Any
+    blocks: int
+    groups: int
+    """Rows of partial sums for each column."""
+
+
+@cache
+def plan(size: int, columns: int, width: int, most: int) -> Plan:
+    """For ``size`` elements in rows of ``columns``, ``width`` to a load, at most so many blocks."""
+    fold = 1
+    while fold * columns < 32 * width or fold * columns % width:
+        fold *= 2
+    wide = fold * columns
+    rows = -(-size // wide)
+    tiles = -(-wide // (32 * width))
+    slabs = max(1, min(-(-rows // _LEAST), most // tiles))
+    deep = -(-rows // slabs)
+    deep += -deep % WARPS
+    slabs = -(-rows // deep)
+    shape = np.array([(size, wide, columns, tiles, deep)], _SHAPE)[0]
+    return Plan(shape, tiles * slabs, slabs * fold)
+
+
+def _cuda(
+    name: str,
+    act: Activation,
+    arrays: list[Any],
+    bias: Any,
+    rate: float,
+    state: Any,
+    out: Any,
+    size: int,
+    columns: int,
+    step: int,
+    sums: bool,
+) -> Any:
+    import cupy
+
+    dtype = out.dtype
+    width = 16 // dtype.itemsize
+    pointers = [a.data.ptr for a in (*arrays, out)]
+    if any(p % 16 for p in pointers) or (step == 2 and columns % width):
+        width = 1
+    if bias is None and not sums and step == 1:
+        columns = 1
+    p = plan(size, columns, width, 4 * resident(32 * WARPS))
+    kernel = function(
+        "activation", expression(name, type(act), dtype.name, width, state is not None)
+    )
+    drop = (0 if state is None else state.data.ptr, threshold(rate), rate)
+    args = [*arrays, bias, out, p.shape, _parameters(act), np.array([drop], _DROPOUT)[0]]
+    partial = None
+    if name.endswith("backward"):
+        if sums:
+            sum_dtype = np.float32 if dtype.name in NARROW else dtype
+            partial = cupy.empty((p.groups, columns * step), sum_dtype)
+        args.append(partial)
+    kernel((p.blocks,), (32 * WARPS,), tuple([np.uint64(0) if a is None else a for a in args]))
+    if partial is None:
+        return None
+    total = cupy.empty(columns * step, dtype)
+    finish = function("activation", f"finish<{C_NAMES[dtype.name]}>")
+    blocks = -(-total.size // 32)
+    finish((blocks,), (1024,), (partial, total, np.int64(p.groups), np.int64(total.size)))
+    return total
+
+
+def _parameters(act: Activation) -> Any:
+    values = (*act, 0.0, 0.0)[:2]
+    return np.array([values], _PARAMETERS)[0]
+
+
+def expression(name: str, act: type, dtype: str, width: int, drop: bool) -> str:
+    """The kernel's name."""
+    return f"{name}<{C_NAMES[dtype]}, {width}, {act.__name__}, {str(drop).lower()}>"
+
+
+def _variants() -> list[str]:
+    """Every activation in float32, and one in the other dtypes; each kernel with dropout."""
+    acts = Activation.__args__
+    out = [expression(n, a, "float32", 4, False) for a in acts for n in ("forward", "backward")]
+    for dtype, width in (("float16", 8), ("bfloat16", 8), ("float32", 4), ("float64", 2)):
+        for name in ("forward", "backward", "gated_forward", "gated_backward"):
+            drop = dtype != "float64"
+            gate = Silu if name.startswith("gated") else Gelu
+            out.append(expression(name, gate, dtype, width, drop))
+        out.append(f"finish<{C_NAMES[dtype]}>")
+    return out
+
+
+VARIANTS = _variants()
+"""The kernels that the report compiles."""
