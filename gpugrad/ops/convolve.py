@@ -1,0 +1,255 @@
+"""Convolution of whole signals, ``y[k] = sum_j a[j] b[k - j]`` along each axis, and windows.
+
+`convolve_p` is SciPy's and CuPy's own, direct or by FFT as they choose. It is linear in each
+operand, and its transposes are convolutions with the other one reversed. Where some axes are only
+multiplied or summed, windows of one operand are multiplied with the other as matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.primitive import LINEAR, Primitive
+from gpugrad.device import scipy_for
+from gpugrad.ops.broadcast import unbroadcast
+from gpugrad.ops.cast import is_inexact
+from gpugrad.ops.complex import conj
+from gpugrad.ops.indexing import getitem
+from gpugrad.ops.join import pad_p
+from gpugrad.ops.matmul import matmul_p, tensordot
+from gpugrad.ops.shape import expand_dims, flip, flip_p, normal_axes, permute, reshape
+
+MODES = ("full", "valid", "same")
+
+
+def _convolve(xp: Any, a: Any, b: Any, *, mode: str, method: str) -> Any:
+    dtype = np.result_type(a.dtype, b.dtype)
+    if dtype.char not in "fdFD" and is_inexact(dtype):  # the libraries lack the narrow types
+        a, b = a.astype(np.float32), b.astype(np.float32)
+    if xp is not np and method == "auto" and a.ndim > 1:  # CuPy chooses for one axis only
+        few = min(a.size, b.size) <= _FEW
+        method = "direct" if few or not is_inexact(dtype) else "fft"
+    y = scipy_for(xp, "signal").convolve(a, b, mode=mode, method=method)
+    return y.astype(dtype, copy=False)
+
+
+_FEW = 400
+"""So many products for each element are done before a Fourier transform on the device is."""
+
+
+def _shape(a: ShapeDtype, b: ShapeDtype, *, mode: str, method: str) -> ShapeDtype:
+    sign = 1 if mode == "full" else -1
+    shape = tuple(n + sign * (m - 1) for n, m in zip(a.shape, b.shape, strict=True))
+    return ShapeDtype(shape, np.result_type(a.dtype, b.dtype))
+
+
+def _reversed(x: Any) -> Any:
+    return flip_p(x, axis=tuple(range(shape_dtype(x).ndim)))
+
+
+def _to_first(g: Any, b: Any, a_like: ShapeDtype, mode: str, method: str) -> Any:
+    back = "valid" if mode == "full" else "full"
+    return unbroadcast(convolve_p(g, _reversed(b), mode=back, method=method), a_like)
+
+
+def _to_second(g: Any, a: Any, b_like: ShapeDtype, mode: str, method: str) -> Any:
+    pair = (g, _reversed(a)) if mode == "full" else (_reversed(a), g)
+    return unbroadcast(convolve_p(*pair, mode="valid", method=method), b_like)
+
+
+def _batch(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    a, b = values
+    if all(batched):
+        return _pairs(a, b, params["mode"])
+    if batched[1] and params["mode"] == "valid":
+        axes = tuple(range(a.ndim))
+        return _by_windows(a, b, (axes, tuple(i + 1 for i in axes)), ((), ()), "valid")
+    # An axis of length 1 on the other operand leaves the batch axis as it is.
+    pair = [v if mine else expand_dims(v, 0) for v, mine in zip(values, batched)]
+    return primitive(*pair, **params)
+
+
+def _pairs(a: Any, b: Any, mode: str) -> Any:
+    """Each example of ``a`` with that of ``b``: the windows of ``a`` times ``b``, a product."""
+    size = b.shape[1:]
+    if mode == "full":
+        a = pad_p(a, width=((0, 0), *((m - 1, m - 1) for m in size)), value=0)
+    w = windows_p(a, size=size)
+    out = w.shape[1 : 1 + len(size)]
+    rows = reshape(w, (a.shape[0], math.prod(out), math.prod(size)))
+    column = reshape(flip(b, tuple(range(1, b.ndim))), (a.shape[0], math.prod(size), 1))
+    return reshape(matmul_p(rows, column), (a.shape[0], *out))
+
+
+convolve_p: Primitive = Primitive(
+    "convolve",
+    _convolve,
+    "a b",
+    shape=_shape,
+    vjp=(_to_first, _to_second),
+    jvp=(LINEAR, LINEAR),
+    batch=_batch,
+)
+"""Along all axes: all of the sum, or with mode "valid" what needs no zeros around ``a``, which is
+then at least as long as ``b`` along every axis."""
+
+
+def _windows(xp: Any, x: Any, *, size: tuple[int, ...]) -> Any:
+    axes = tuple(range(x.ndim - len(size), x.ndim))
+    return xp.lib.stride_tricks.sliding_window_view(x, size, axis=axes)
+
+
+def _windows_shape(x: ShapeDtype, *, size: tuple[int, ...]) -> ShapeDtype:
+    lead, long = x.shape[: x.ndim - len(size)], x.shape[x.ndim - len(size) :]
+    return ShapeDtype((*lead, *(n - m + 1 for n, m in zip(long, size)), *size), x.dtype)
+
+
+def _same_size(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    return primitive(*values, **params)
+
+
+windows_p: Primitive = Primitive(
+    "windows",
+    _windows,
+    shape=_windows_shape,
+    vjp=lambda g, size: overlap_p(g, size=size),
+    jvp=LINEAR,
+    batch=_same_size,
+)
+"""Every window of ``size`` over the last axes, on new last axes."""
+
+
+def _overlap(xp: Any, x: Any, *, size: tuple[int, ...]) -> Any:
+    lead = x.ndim - 2 * len(size)
+    for i, m in enumerate(size):
+        x = xp.moveaxis(x, (lead + i, lead + len(size)), (-2, -1))
+        n = x.shape[-2]
+        y = xp.zeros((*x.shape[:-2], n + m - 1), x.dtype)
+        for k in range(min(n, m)):
+            y[..., k : k + max(n, m)] += x[..., k] if m <= n else x[..., k, :]
+        x = xp.moveaxis(y, -1, lead + i)
+    return x
+
+
+overlap_p: Primitive = Primitive(
+    "overlap",
+    _overlap,
+    shape=lambda x, *, size: ShapeDtype(
+        (
+            *x.shape[: x.ndim - 2 * len(size)],
+            *(n + m - 1 for n, m in zip(x.shape[x.ndim - 2 * len(size) :], size)),
+        ),
+        x.dtype,
+    ),
+    vjp=lambda g, size: windows_p(g, size=size),
+    jvp=LINEAR,
+    batch=_same_size,
+)
+"""The transpose of `windows_p`: windows added up where they were cut from."""
+
+
+def _by_windows(a: Any, b: Any, axes: Any, dot_axes: Any, mode: str) -> Any:
+    shapes = shape_dtype(a).shape, shape_dtype(b).shape
+    free = [
+        tuple(i for i in range(len(s)) if i not in (*axes[k], *dot_axes[k]))
+        for k, s in enumerate(shapes)
+    ]
+    a, b = (permute(v, (*free[k], *dot_axes[k], *axes[k])) for k, v in enumerate((a, b)))
+    count = len(axes[0])
+    first, second = ([s[i] for i in at] for s, at in zip(shapes, axes))
+    long, short, flipped = a, b, False
+    if math.prod(second) > math.prod(first):
+        long, short, flipped = b, a, True
+    size = shape_dtype(short).shape[len(shape_dtype(short).shape) - count :]
+    ndim = shape_dtype(long).ndim
+    if mode == "full":
+        width = (*((0, 0),) * (ndim - count), *((m - 1, m - 1) for m in size))
+        long = pad_p(long, width=width, value=0)
+    short = flip(short, tuple(range(-count, 0)))
+    w = windows_p(long, size=tuple(size))  # free, dot, out, size
+    dots = len(dot_axes[0])
+    mine, theirs = (len(f) for f in (reversed(free) if flipped else free))
+    summed = [*range(mine, mine + dots), *range(ndim, ndim + count)]
+    y = tensordot(w, short, (summed, list(range(theirs, theirs + dots + count))))
+    longs, outs = list(range(mine)), list(range(mine, mine + count))
+    shorts = list(range(mine + count, mine + count + theirs))
+    return permute(y, (*shorts, *longs, *outs) if flipped else (*longs, *shorts, *outs))
+
+
+def convolve_axes(a: Any, b: Any, axes: Any, dot_axes: Any, mode: str, method: str = "auto") -> Any:
+    """Convolve along pairs of ``axes``, sum over pairs of ``dot_axes``; the rest is an outer
+    product. The result has the rest of ``a``, the rest of ``b``, and the convolved axes.
+    """  # noqa: D205
+    if mode not in MODES:
+        raise ValueError(f"convolve: mode {mode!r} is none of 'full', 'valid', 'same'")
+    left, right = shape_dtype(a).shape, shape_dtype(b).shape
+    axes = (normal_axes(tuple(axes[0]), len(left)), normal_axes(tuple(axes[1]), len(right)))
+    dots = (
+        normal_axes(tuple(dot_axes[0]), len(left)),
+        normal_axes(tuple(dot_axes[1]), len(right)),
+    )
+    n, m = [left[i] for i in axes[0]], [right[i] for i in axes[1]]
+    if len(n) != len(m) or not n or 0 in (*n, *m):
+        raise ValueError(
+            f"convolve: axes {axes} of shapes {left} and {right} are no pairs of axes with elements"
+        )
+    if [left[i] for i in dots[0]] != [right[i] for i in dots[1]]:
+        raise ValueError(f"convolve: dot_axes {dots} of shapes {left} and {right} differ in length")
+    if mode == "valid" and not (
+        all(i >= j for i, j in zip(n, m)) or all(i <= j for i, j in zip(n, m))
+    ):
+        raise ValueError(
+            f"convolve: for mode 'valid' one operand is the longer one along every axis, got "
+            f"lengths {n} and {m}"
+        )
+    kind = "full" if mode == "same" else mode
+    if len(n) == len(left) == len(right):
+        a, b = permute(a, axes[0]), permute(b, axes[1])
+        if kind == "valid" and math.prod(m) > math.prod(n):
+            a, b = b, a
+        y = convolve_p(a, b, mode=kind, method=method)
+    else:
+        y = _by_windows(a, b, axes, dots, kind)
+    return _middle(y, n, m) if mode == "same" else y
+
+
+def _middle(y: Any, n: Sequence[int], m: Sequence[int]) -> Any:
+    """Of the full result along the last axes, the middle, as long as the first operand."""
+    cuts = tuple(slice((j - 1) // 2, (j - 1) // 2 + i) for i, j in zip(n, m))
+    return getitem(y, (..., *cuts))
+
+
+def _signals(a: Any, v: Any, what: str) -> tuple[Any, Any]:
+    out = []
+    for x in (a, v):
+        x = x if hasattr(x, "shape") else np.asarray(x)
+        x = reshape(x, (1,)) if x.ndim == 0 else x
+        if x.ndim != 1 or not x.shape[0]:
+            raise ValueError(f"{what}: signals of one axis are needed, got shape {x.shape}")
+        out.append(x)
+    return out[0], out[1]
+
+
+def convolve(a: Any, v: Any, mode: str = "full") -> Any:
+    """Convolution of two signals; "same" gives as many elements as the longer one has."""
+    a, v = _signals(a, v, "convolve")
+    if v.shape[0] > a.shape[0]:
+        a, v = v, a
+    return convolve_axes(a, v, ((0,), (0,)), ((), ()), mode)
+
+
+def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+    """Cross-correlation of two signals: ``c[k] = sum_n a[n + k] conj(v[n])``."""
+    a, v = _signals(a, v, "correlate")
+    if v.shape[0] > a.shape[0]:
+        return flip(conj(correlate(v, a, mode)))
+    return convolve(a, conj(flip(v)), mode)
