@@ -21,12 +21,12 @@ def _from_triangle(a: Any, uplo: str) -> Any:
 
 def eigh(a: Any, UPLO: str = "L") -> Any:
     """NumPy's ``eigh``, whose gradient goes to the triangle that is read."""
-    return gnp.linalg.eigh(_from_triangle(a, UPLO)) if isbox(a) else _eigh(a, UPLO)
+    return gnp.linalg.eigh(_from_triangle(a, UPLO), UPLO) if isbox(a) else _eigh(a, UPLO)
 
 
 def eigvalsh(a: Any, UPLO: str = "L") -> Any:
     """NumPy's ``eigvalsh``, whose gradient goes to the triangle that is read."""
-    return gnp.linalg.eigvalsh(_from_triangle(a, UPLO)) if isbox(a) else _eigvalsh(a, UPLO)
+    return gnp.linalg.eigvalsh(_from_triangle(a, UPLO), UPLO) if isbox(a) else _eigvalsh(a, UPLO)
 
 
 _eigh, _eigvalsh = _names.find(_np, "eigh"), _names.find(_np, "eigvalsh")
