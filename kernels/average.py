@@ -238,7 +238,9 @@ def _launch(
     return run(sources, out, count, samples, add, weights, unscale, summary)
 
 
-def _quick(lists: list[list[Any]], out: list[Any], add: bool, unscale: Any, summary: Any) -> bool:
+def _quick(
+    lists: Sequence[Sequence[Any]], out: list[Any], add: bool, unscale: Any, summary: Any
+) -> bool:
     """The common case on the CPU, looked at array by array in compiled code; or False."""
     dtype = getattr(out[0], "dtype", None)
     if type(out[0]) is not np.ndarray or dtype not in (np.float32, np.float64):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gpugrad.kernels import average, conv, optimizer, philox, scatter, source
+from gpugrad.kernels import average, conv, optimizer, philox, scatter, softmax, source
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 
@@ -21,6 +21,7 @@ KERNELS = {
     "optimizer": optimizer.VARIANTS,
     "philox": philox.VARIANTS,
     "scatter": scatter.VARIANTS,
+    "softmax": softmax.VARIANTS,
 }
 """The name of each file in ``cuda/``, with the kernels to instantiate from it."""
 

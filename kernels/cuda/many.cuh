@@ -37,18 +37,3 @@ template <typename T> __device__ T* pointer(const uint64* p, int64 i) {
     __syncthreads();
     return (T*)found;
 }
-
-// Whether this block is the last of the grid to come here: it then sees what all others wrote.
-// The ticket is 0 before and after.
-__device__ bool last_block(int* ticket) {
-    __shared__ bool last;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        last = atomicAdd(ticket, 1) == (int)gridDim.x - 1;
-        if (last) *ticket = 0;
-    }
-    __syncthreads();
-    __threadfence();
-    return last;
-}

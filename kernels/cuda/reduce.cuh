@@ -58,3 +58,18 @@ template <typename Op, int TPR, int N, typename A> __device__ void reduce(A (&va
         }
     }
 }
+
+// Whether this block is the last of the grid to come here: it then sees what all others wrote.
+// The ticket is 0 before and after.
+__device__ bool last_block(int* ticket) {
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        last = atomicAdd(ticket, 1) == (int)gridDim.x - 1;
+        if (last) *ticket = 0;
+    }
+    __syncthreads();
+    __threadfence();
+    return last;
+}
