@@ -406,15 +406,21 @@ class Array(Box):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self._trace is not None:
             raise TypeError(
-                "np.asarray or a NumPy function without a rule met an array that is being "
-                "differentiated, and its gradient would be lost. Use a function of gpugrad.numpy, "
-                "or x.detach().numpy() to cut the gradient on purpose."
+                f"{dispatch.met_in() or 'np.asarray'} met an array that is being differentiated, "
+                "and its gradient would be lost. Use a function of gpugrad.numpy, or "
+                "x.detach().numpy() to cut the gradient on purpose."
             )
         if is_cuda(self._value):
             raise TypeError(
-                f"an array on {self.device} is not copied to the host unasked: use x.numpy()"
+                f"{dispatch.met_in() or 'np.asarray'} met an array on {self.device}, which is not "
+                "copied to the host unasked: use x.numpy()"
             )
         return np.array(self._value, dtype=dtype, copy=copy)
+
+    def __getattr__(self, name: str) -> Any:
+        where = None if name.startswith("_") else dispatch.met_in()
+        wanted = "" if where is None else f", which {where} asks of it"
+        raise AttributeError(f"gpugrad.Array has no attribute {name!r}{wanted}")
 
     def __bool__(self) -> bool:
         return bool(self._concrete("bool"))

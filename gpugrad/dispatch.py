@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -36,7 +37,7 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any
         refuse_out(options["out"], ufunc.__name__)
     options.pop("out", None)
     dtype = options.pop("dtype", None)
-    if options.pop("where", True) is not True:
+    if method == "__call__" and options.pop("where", True) is not True:
         raise TypeError(f"{ufunc.__name__}: where= is not supported; use where(mask, a, b)")
     for silent in ("casting", "order", "subok"):  # these change no value
         options.pop(silent, None)
@@ -104,6 +105,26 @@ _CUPY_NAMES = {
 }
 
 
+def met_in() -> str | None:
+    """The function of another library in which an `Array` was met, for errors to name it.
+
+    None where it is not written in Python, as ``np.asarray``.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    name = None
+    while frame is not None:
+        library = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if library in _LIBRARIES:
+            name = f"{library}'s {frame.f_code.co_name}"
+        elif name is not None or library != "gpugrad":
+            break
+        frame = frame.f_back
+    return name
+
+
+_LIBRARIES = ("cupy", "cupyx", "numpy", "scipy")
+
+
 def refuse_out(out: Any, name: str) -> NoReturn:
     """Raise the error for ``out=``."""
     kind = type(out[0] if isinstance(out, tuple) else out)
@@ -144,12 +165,13 @@ def _ufunc_method(ufunc: Any, method: str, inputs: Any, dtype: Any, options: Any
     name = _METHODS.get((ufunc.__name__, method)) or missing(called)
     (x, *rest) = inputs
     axis = rest[0] if rest else options.pop("axis", 0)
-    extra = {"keepdims": True} if options.pop("keepdims", False) else {}
-    start = options.pop("initial", None)
-    if options:
-        raise TypeError(f"{called}: {', '.join(options)}= is not supported in gpugrad")
-    y = by_name[name](x if dtype is None else cast(x, dtype), axis, **extra)
-    return y if start is None else ufuncs[ufunc](y, start)
+    given = {k: v for k, v in options.items() if v is not _UNSAID.get(k, ...)}
+    if unknown := set(given) - {"keepdims", "initial", "where"}:
+        raise TypeError(f"{called}: {', '.join(unknown)}= is not supported in gpugrad")
+    return by_name[name](x if dtype is None else cast(x, dtype), axis, **given)
+
+
+_UNSAID = {"keepdims": False, "initial": None, "where": True}
 
 
 _METHODS = {
