@@ -13,7 +13,7 @@ from gpugrad.ops.batching import over_axis
 from gpugrad.ops.broadcast import reduced, spread, standing, sum_p
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.complex import conj, is_complex, real
-from gpugrad.ops.elementwise import equal, exp, isfinite, maximum, minimum, sqrt, where
+from gpugrad.ops.elementwise import equal, exp, isfinite, maximum, minimum, unary, where
 from gpugrad.ops.indexing import getitem
 from gpugrad.ops.masked import kept, masked_mean, masked_var, started, worst
 from gpugrad.ops.shape import flip_p, moveaxis, normal_axes, normal_axis, ravel, reshape
@@ -77,6 +77,12 @@ def _extreme(name: str) -> Primitive:
 
     return Primitive(name, _along(name), shape=_kept_dtype, vjp=vjp, jvp=jvp, batch=over_axis)
 
+
+# The root of a sum of squares. At 0 its derivative is finite, so that with the squares' own, which
+# is 0 there, it comes to 0.
+root_p = unary(
+    "root", lambda g, y: g / (2 * (y + cast(equal(y, 0), y.dtype))), lambda xp, x: xp.sqrt(x)
+)
 
 max_p = _extreme("max")
 min_p = _extreme("min")
@@ -304,16 +310,13 @@ def std(
     keepdims: bool = False,
     where: Any = None,
 ) -> Any:
-    """Standard deviation over ``axis``: the root of the variance."""
-    if where is not None:
-        return sqrt(
-            var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims, where=where)
-        )
-    spread = var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims)
-    like = shape_dtype(x)
-    if math.prod([like.shape[a] for a in normal_axes(axis, like.ndim)]) == 1:
-        return spread  # of one element it is 0 wherever that is, and so is its derivative
-    return sqrt(spread)
+    """Standard deviation over ``axis``: the root of the variance.
+
+    Where all elements are equal its gradient is 0, a subgradient, as in PyTorch.
+    """
+    return root_p(
+        var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims, where=where)
+    )
 
 
 def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:

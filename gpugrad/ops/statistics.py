@@ -18,7 +18,7 @@ from gpugrad.ops.elementwise import gate, isnan, logical_not, sqrt, where
 from gpugrad.ops.join import concatenate
 from gpugrad.ops.matmul import matmul
 from gpugrad.ops.operands import as_array, as_arrays
-from gpugrad.ops.reductions import argmax, argmin, max, max_p, mean, min, min_p, prod
+from gpugrad.ops.reductions import argmax, argmin, max, max_p, mean, min, min_p, prod, root_p
 from gpugrad.ops.shape import expand_dims, normal_axes, reshape, squeeze, transpose
 
 
@@ -203,8 +203,8 @@ def nanvar(
 def nanstd(
     x: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False
 ) -> Any:
-    """Standard deviation of the elements that are no NaN."""
-    return sqrt(nanvar(x, axis, dtype, ddof=ddof, keepdims=keepdims))
+    """Standard deviation of the elements that are no NaN; of equal ones its gradient is 0."""
+    return root_p(nanvar(x, axis, dtype, ddof=ddof, keepdims=keepdims))
 
 
 def _nan_extreme(x: Any, axis: Any, keepdims: bool, primitive: Any, worst: float) -> Any:

@@ -262,7 +262,7 @@ for _name, _more in {
 }.items():
     case(
         f"{_name} of what a mask keeps",
-        _kept if _name != "std" else lambda d: ([distinct((2, 3))], {"axis": 1, "keepdims": True}),
+        _kept,
         _masked(_name, gnp, **_more),
         _masked(_name, np, **_more),
         low=False,
