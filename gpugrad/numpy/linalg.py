@@ -116,11 +116,14 @@ def _is_real(a: Any) -> bool:
     return bool(a.dtype.kind != "c")
 
 
-def _numpy_pinv(a: Any, rcond: Any = None, hermitian: bool = False, **given: Any) -> Any:
+_DEFAULT = object()
+
+
+def _numpy_pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = _DEFAULT) -> Any:
     """NumPy's cutoff is 1e-15 unless ``rtol`` is given, be it as None."""
-    if rcond is None and "rtol" not in given:
-        rcond = 1e-15
-    return pinv(a, rcond, hermitian, **given)
+    if rtol is _DEFAULT:
+        return pinv(a, 1e-15 if rcond is None else rcond, hermitian)
+    return pinv(a, rcond, hermitian, rtol=rtol)
 
 
 _dispatch.functions.update({getattr(_np.linalg, _n): globals()[_n] for _n in __all__[1:]})

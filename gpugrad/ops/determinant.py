@@ -13,9 +13,11 @@ import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.primitive import Primitive
+from gpugrad.device import HOST_TYPES
 from gpugrad.ops.broadcast import sum_p
 from gpugrad.ops.cast import cast
 from gpugrad.ops.complex import imag, is_complex, real
+from gpugrad.ops.creation import raw_of
 from gpugrad.ops.elementwise import absolute, equal, where
 from gpugrad.ops.matrices import identity, matrices, real_dtype, stacked, trace
 from gpugrad.ops.reductions import max_p
@@ -46,9 +48,12 @@ def _cofactors(x: Any, y: Any) -> Any:
     """
     like = shape_dtype(x)
     n = like.shape[-1]
-    singular = equal(y, 0)
     if n == 0:
         return x
+    raw = raw_of(y)
+    if type(raw) in HOST_TYPES and np.all(raw):  # on a device nobody looks
+        return _each(y) * inv_p(x).mT
+    singular = equal(y, 0)
     largest = max_p(absolute(x), axis=(like.ndim - 2, like.ndim - 1), keepdims=False)
     beside = where(equal(largest, 0), 1, largest) * (8 * n * float(np.finfo(like.dtype).eps))
     nudged = x + _each(cast(where(singular, beside, 0), like.dtype)) * identity(x, n)

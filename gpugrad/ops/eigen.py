@@ -30,7 +30,6 @@ from gpugrad.ops.matrices import (
     hermitian,
     identity,
     matrices,
-    off_diagonal,
     real_dtype,
     stacked,
 )
@@ -53,8 +52,8 @@ class EigResult(NamedTuple):
 
 def over_gaps(x: Any, w: Any) -> Any:
     """``x_ij / (w_j - w_i)`` off the diagonal and 0 on it."""
-    gaps = w[..., None, :] - w[..., :, None] + identity(w, w.shape[-1])
-    return off_diagonal(x / gaps)
+    one = identity(w, w.shape[-1])
+    return x * (1 / (w[..., None, :] - w[..., :, None] + one) - one)
 
 
 # ------------------------------------------------------------------ Hermitian matrices

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.box import Box
 from gpugrad.core.primitive import Primitive, Rule, parameter_names
 from gpugrad.device import namespace, on
 from gpugrad.ops import diagonals
@@ -35,8 +36,9 @@ def inexact(x: Any, what: str) -> Any:
     TypeError
         For float16 and other types that it has no routines for, as NumPy.
     """
-    x = as_array(x)
-    dtype = shape_dtype(x).dtype
+    if not isinstance(x, np.ndarray | Box):
+        x = as_array(x)
+    dtype = x.dtype
     if dtype.char in "fdFD":
         return x
     if is_inexact(dtype):
@@ -55,7 +57,7 @@ def matrices(x: Any, what: str, square: bool = False) -> Any:
         For fewer than two axes, or where ``square`` matrices are needed and these are not.
     """
     x = inexact(x, what)
-    shape = shape_dtype(x).shape
+    shape = x.shape
     if len(shape) < 2:
         raise LinAlgError(f"{what} needs matrices (at least two axes), got shape {shape}")
     if square and shape[-1] != shape[-2]:
@@ -65,14 +67,18 @@ def matrices(x: Any, what: str, square: bool = False) -> Any:
 
 def alike(a: Any, b: Any) -> tuple[Any, Any]:
     """Both operands with their common dtype."""
-    dtype = np.result_type(shape_dtype(a).dtype, shape_dtype(b).dtype)
+    if a.dtype == b.dtype:
+        return a, b
+    dtype = np.result_type(a.dtype, b.dtype)
     return cast(a, dtype), cast(b, dtype)
 
 
 def stacked_alike(a: Any, b: Any, what: str) -> tuple[Any, Any]:
     """Matrices ``a`` and ``b`` with a common dtype and the same leading axes."""
     a, b = alike(a, b)
-    left, right = shape_dtype(a).shape, shape_dtype(b).shape
+    left, right = a.shape, b.shape
+    if left[:-2] == right[:-2]:
+        return a, b
     try:
         stack = np.broadcast_shapes(left[:-2], right[:-2])
     except ValueError:
@@ -119,11 +125,6 @@ def half_lower(x: Any) -> Any:
 def half_upper(x: Any) -> Any:
     """The upper triangle of each matrix with half of the diagonal."""
     return (triu_p(x, k=0) + triu_p(x, k=1)) / 2
-
-
-def off_diagonal(x: Any) -> Any:
-    """Each matrix with zeros on its diagonal."""
-    return tril_p(x, k=-1) + triu_p(x, k=1)
 
 
 def identity(like: Any, n: int) -> Any:

@@ -19,7 +19,6 @@ from gpugrad.ops.complex import conj, is_complex, real
 from gpugrad.ops.determinant import slogdet
 from gpugrad.ops.elementwise import absolute, equal, sign, where
 from gpugrad.ops.matrices import LinAlgError, identity, inexact, matrices, real_dtype
-from gpugrad.ops.operands import as_array
 from gpugrad.ops.reductions import count_nonzero, max_p, min_p
 from gpugrad.ops.shape import moveaxis, normal_axes, normal_axis
 from gpugrad.ops.solve import inv
@@ -29,29 +28,35 @@ Axes = tuple[int, ...]
 
 
 def _norm(xp: Any, x: Any, *, order: float, axis: Axes, keepdims: bool) -> Any:
-    size = xp.abs(x)
     if order == 2:
-        return xp.sqrt(xp.sum(size * size, axis=axis, keepdims=keepdims))
-    return xp.sum(size**order, axis=axis, keepdims=keepdims) ** (1 / order)
+        squares = x.real**2 + x.imag**2 if x.dtype.kind == "c" else x * x
+        return xp.sqrt(squares.sum(axis=axis, keepdims=keepdims))
+    return xp.sum(xp.abs(x) ** order, axis=axis, keepdims=keepdims) ** (1 / order)
 
 
-def _norm_slope(x: Any, y: Any, like: ShapeDtype, order: float, axis: Axes, keepdims: bool) -> Any:
-    """What the norm changes by with each element of ``x``: its direction, weighted."""
-    y = standing(y, like, axis, keepdims)
-    y = where(equal(y, 0), 1, y)
+def _norm_slope(g: Any, x: Any, y: Any, order: float) -> Any:
+    """``g`` times what the norm changes by with each element of ``x``."""
+    y = y + equal(y, 0)
     if order == 2:
-        return conj(x) / y
+        return conj(x) * (g / y)
     size = absolute(x)
     zero = equal(size, 0)
     size = where(zero, 1, size)
     direction = conj(x) / size if is_complex(x) else sign(x)
-    return direction * where(zero, 0, (size / y) ** (order - 1))
+    return direction * (g * where(zero, 0, (size / y) ** (order - 1)))
+
+
+def _norm_vjp(
+    g: Any, x: Any, y: Any, x_like: ShapeDtype, order: float, axis: Axes, keepdims: bool
+) -> Any:
+    g, y = standing(g, x_like, axis, keepdims), standing(y, x_like, axis, keepdims)
+    return _norm_slope(g, x, y, order)
 
 
 def _norm_jvp(
     t: Any, x: Any, y: Any, x_like: ShapeDtype, order: float, axis: Axes, keepdims: bool
 ) -> Any:
-    slope = _norm_slope(x, y, x_like, order, axis, keepdims)
+    slope = _norm_slope(1, x, standing(y, x_like, axis, keepdims), order)
     return sum_p(real(slope * t), axis=axis, keepdims=keepdims)
 
 
@@ -61,9 +66,7 @@ norm_p = Primitive(
     shape=lambda x, *, order, axis, keepdims: ShapeDtype(
         reduced(x.shape, axis, keepdims), real_dtype(x.dtype)
     ),
-    vjp=lambda g, x, y, x_like, order, axis, keepdims: (
-        standing(g, x_like, axis, keepdims) * _norm_slope(x, y, x_like, order, axis, keepdims)
-    ),
+    vjp=_norm_vjp,
     jvp=_norm_jvp,
     batch=over_axis,
 )
@@ -142,8 +145,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     >>> gg.grad(gg.numpy.linalg.norm)(np.array([3.0, 4.0]))
     array([0.6, 0.8])
     """
-    x = as_array(x)
-    x = x if shape_dtype(x).dtype.kind in "fcV" else inexact(x, "norm")
+    x = inexact(x, "norm")
     like = shape_dtype(x)
     if axis is None:
         axes: Axes = tuple(range(like.ndim))

@@ -34,7 +34,7 @@ from gpugrad.ops.matrices import (
     stacked,
     stacked_alike,
 )
-from gpugrad.ops.shape import expand_dims, moveaxis, normal_axes, reshape, squeeze
+from gpugrad.ops.shape import moveaxis, normal_axes, reshape, reshape_p
 from gpugrad.ops.triangle import tril_p, triu_p
 
 _PREFIX = {"f": "s", "d": "d", "F": "c", "D": "z"}
@@ -118,13 +118,9 @@ def _factored_jvp(ts: Any, a: Any, y: Any, lu: Any, pivots: Any, transposed: boo
 def _factored_batch(
     primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
 ) -> Any:
+    # Only right-hand sides are batched: a matrix that is has no factors from the forward pass.
     a, b, lu, pivots = values
-    if any(batched[2:]) or batched[0]:
-        return _columns_batch(
-            solve_p, size, batched[:2], (a.mT if params["transposed"] else a, b), {}
-        )
-    y = primitive(a, as_columns(b), lu, pivots, **params)
-    return from_columns(y, shape_dtype(b).shape)
+    return from_columns(primitive(a, as_columns(b), lu, pivots, **params), b.shape)
 
 
 factored_p: Primitive = Primitive(
@@ -181,17 +177,20 @@ def _over_columns(
     if not right or left[-1] != right[-1 if vector else -2]:
         raise ValueError(f"{what}: matrices of shape {left} do not go with b of shape {right}")
     if vector:
-        b = expand_dims(b, -1)
-    if len(left) == 2 and shape_dtype(b).ndim > 2:
+        b = reshape_p(b, shape=(*right, 1))
+    if len(left) == 2 and len(right) > 2:
         a, b = alike(a, b)
-        y = from_columns(primitive(a, as_columns(b), **params), b.shape)
-    else:
-        a, b = stacked_alike(a, b, what)
-        y = primitive(a, b, **params)
-    return squeeze(y, -1) if vector else y
+        return from_columns(primitive(a, as_columns(b), **params), b.shape)
+    a, b = stacked_alike(a, b, what)
+    y = primitive(a, b, **params)
+    return reshape_p(y, shape=y.shape[:-1]) if vector else y
 
 
 # ------------------------------------------------------------------ triangular matrices
+
+
+_FEW = 32
+"""Up to this order NumPy's general solver, a loop in C, is faster for a stack of triangles."""
 
 
 def _triangular(xp: Any, a: Any, b: Any, *, lower: bool, transposed: bool, unit: bool) -> Any:
@@ -200,6 +199,11 @@ def _triangular(xp: Any, a: Any, b: Any, *, lower: bool, transposed: bool, unit:
     if xp is not np:
         solver = scipy_for(xp, "linalg").solve_triangular
         return solver(a, b, trans=int(transposed), lower=lower, unit_diagonal=unit)
+    if a.ndim > 2 and a.shape[-1] <= _FEW:
+        t = (np.tril if lower else np.triu)(a, 0 if not unit else -1 if lower else 1)
+        if unit:
+            t += np.eye(a.shape[-1], dtype=a.dtype)
+        return np.linalg.solve(t.swapaxes(-2, -1) if transposed else t, b)
     if a.ndim > 2:
         x = np.empty(b.shape, b.dtype)
         for at in np.ndindex(a.shape[:-2]):

@@ -20,7 +20,6 @@ from gpugrad.core.primitive import Primitive
 from gpugrad.ops.broadcast import sum_p
 from gpugrad.ops.cast import cast
 from gpugrad.ops.complex import imag, is_complex, real
-from gpugrad.ops.eigen import over_gaps
 from gpugrad.ops.join import concatenate_p
 from gpugrad.ops.matrices import (
     adjoint,
@@ -30,7 +29,6 @@ from gpugrad.ops.matrices import (
     identity,
     inexact,
     matrices,
-    off_diagonal,
     real_dtype,
     stacked,
 )
@@ -68,10 +66,10 @@ def _within(u: Any, rest: Any, g: Any, k: int) -> Any:
     return g[..., :k] - rest @ (adjoint(g[..., k:]) @ u)
 
 
-def _over_gaps(x: Any, s: Any) -> Any:
-    """``x_ij / (s_j^2 - s_i^2)`` off the diagonal and 0 on it."""
-    sums = off_diagonal(s[..., None, :] + s[..., :, None]) + identity(s, s.shape[-1])
-    return over_gaps(x / sums, s)
+def _gap_factors(s: Any) -> Any:
+    """``1 / (s_j^2 - s_i^2)`` off the diagonal and 0 on it."""
+    row, column, one = s[..., None, :], s[..., :, None], identity(s, s.shape[-1])
+    return 1 / ((row - column) * (row + column) + one) - one
 
 
 def _svd_vjp(g: Any, y: Any) -> Any:
@@ -84,15 +82,16 @@ def _svd_vjp(g: Any, y: Any) -> Any:
     terms = [] if gs is None else [diagonal_matrix(gs)]
     outside = []
     phase = 0
+    factors = None if gu is None and gv is None else _gap_factors(s)
     if gu is not None:
         inner = adjoint(u) @ gu
-        terms.append(_over_gaps(inner - adjoint(inner), s) * row)
+        terms.append((inner - adjoint(inner)) * factors * row)
         phase = phase + diagonal(inner)
         if u.shape[-2] > k:
             outside.append(((gu - u @ inner) / row) @ adjoint(v))
     if gv is not None:
         inner = adjoint(v) @ gv
-        terms.append(column * _over_gaps(inner - adjoint(inner), s))
+        terms.append(column * ((inner - adjoint(inner)) * factors))
         phase = phase - diagonal(inner)
         if v.shape[-2] > k:
             outside.append(u @ adjoint((gv - v @ inner) / row))
@@ -116,8 +115,9 @@ def _svd_jvp(t: Any, y: Any) -> Any:
     tv = t @ v
     p = adjoint(u) @ tv
     right, left = p * row, column * p
-    turn_u = _over_gaps(right + adjoint(right), s)
-    turn_v = _over_gaps(left + adjoint(left), s)
+    factors = _gap_factors(s)
+    turn_u = (right + adjoint(right)) * factors
+    turn_v = (left + adjoint(left)) * factors
     if is_complex(u):
         phase = diagonal_matrix(1j * imag(diagonal(p)) / (2 * s))
         turn_u, turn_v = turn_u + phase, turn_v - phase
