@@ -63,10 +63,12 @@ def _in_place(op: Callable[[Any, Any], Any], raw_op: Callable[[Any, Any], Any]) 
 
 
 def _into(op: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """In place by ``op``, where CuPy's own operator is another function than ours."""
+    """In place by ``op``, where CuPy has no such operator or by another function than ours."""
 
     def write(x: Any, other: Any) -> Any:
         y = op(x, other)
+        if y.shape != x.shape:
+            raise ValueError(f"in place: a result of shape {y.shape} for an array of {x.shape}")
         if isinstance(x, np.generic):
             return y
         namespace(device_of(x)).copyto(x, y, casting="same_kind")
@@ -571,6 +573,7 @@ class Array(Box):
     __ifloordiv__ = _in_place(elementwise.floor_divide, _into(elementwise.floor_divide))
     __imod__ = _in_place(elementwise.mod, _into(elementwise.mod))
     __ipow__ = _in_place(_power, operator.ipow)
+    __imatmul__ = _in_place(matmul.matmul, _into(matmul.matmul))
     __iand__ = _in_place(elementwise.bitwise_and, operator.iand)
     __ior__ = _in_place(elementwise.bitwise_or, operator.ior)
     __ixor__ = _in_place(elementwise.bitwise_xor, operator.ixor)
@@ -793,6 +796,44 @@ class Array(Box):
     def repeat(self, repeats: Any, axis: Any = None) -> Any:
         """Elements repeated along ``axis``."""
         return dispatch.by_name["repeat"](self, repeats, axis)
+
+    def argsort(self, axis: Any = -1, kind: Any = None) -> Any:
+        """The positions that sort along ``axis``."""
+        return dispatch.by_name["argsort"](self, axis, kind)
+
+    def argpartition(self, kth: Any, axis: Any = -1, kind: str = "introselect") -> Any:
+        """Positions that put the ``kth`` smallest in its place along ``axis``."""
+        return dispatch.by_name["argpartition"](self, kth, axis, kind)
+
+    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any:
+        """Where to insert each of ``v`` to keep the order."""
+        return dispatch.by_name["searchsorted"](self, v, side=side, sorter=sorter)
+
+    def cumprod(self, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
+        """Running product along ``axis``."""
+        _no_out(out)
+        return dispatch.by_name["cumprod"](self, axis, dtype)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+        """A diagonal of two axes."""
+        return dispatch.by_name["diagonal"](self, offset, axis1, axis2)
+
+    def trace(
+        self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None
+    ) -> Any:
+        """The sum of a diagonal of two axes."""
+        _no_out(out)
+        return dispatch.by_name["trace"](self, offset, axis1, axis2, dtype)
+
+    def compress(self, condition: Any, axis: Any = None, out: None = None) -> Any:
+        """The slices along ``axis`` where the condition holds."""
+        _no_out(out)
+        return dispatch.by_name["compress"](condition, self, axis)
+
+    def choose(self, choices: Any, out: None = None, mode: str = "raise") -> Any:
+        """For each element the one there of the choice with that number."""
+        _no_out(out)
+        return dispatch.by_name["choose"](self, choices, mode)
 
     def nonzero(self) -> Any:
         """Positions of the elements that are not zero, an array for each axis."""

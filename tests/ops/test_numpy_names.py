@@ -125,6 +125,26 @@ def test_numpys_function_on_an_array_is_ours(name, device):
         np.testing.assert_allclose(g.numpy(), w, rtol=1e-12, atol=1e-14)
 
 
+METHODS: dict[str, Any] = {
+    "argsort": (A, 1),
+    "argpartition": (V, 1),
+    "searchsorted": (UP, V),
+    "cumprod": (A, 1),
+    "diagonal": (A, 1),
+    "trace": (A, -1),
+    "compress": (V, B),
+    "choose": (I, [V, V + 1, V + 2]),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods(name, device):
+    x, *args = METHODS[name]
+    got = getattr(placed(x, device), name)(*placed(args, device))
+    assert got.device == device
+    np.testing.assert_allclose(got.numpy(), getattr(x, name)(*args))
+
+
 @pytest.mark.parametrize("name", ["fill_diagonal", "copyto", "put", "place", "putmask"])
 def test_what_writes_in_place_says_what_to_write(name):
     with pytest.raises(TypeError, match=r"where|diag"):
