@@ -70,6 +70,7 @@ __all__ = [
     "cuda_available",
     "custom_jvp",
     "custom_vjp",
+    "data",
     "debug",
     "default_device",
     "defjvp",
@@ -92,10 +93,13 @@ __all__ = [
     "make_jvp",
     "make_vjp",
     "memory",
+    "nn",
     "no_grad",
     "numpy",
+    "optim",
     "per_sample_grad",
     "primitive",
+    "scipy",
     "set_default_device",
     "stop_gradient",
     "synchronize",
@@ -107,8 +111,11 @@ __all__ = [
 ]
 
 
+_ROOMS = ("data", "nn", "optim", "scipy", "viz")
+
+
 def __getattr__(name: str) -> ModuleType:
-    """Import ``gg.viz`` when it is first used: it brings matplotlib."""
-    if name == "viz":
-        return import_module("gpugrad.viz")
+    """Import a room such as ``gg.nn`` when it is first used: `import gpugrad` stays light."""
+    if name in _ROOMS:
+        return import_module(f"gpugrad.{name}")
     raise AttributeError(f"module 'gpugrad' has no attribute {name!r}")
