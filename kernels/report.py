@@ -11,11 +11,23 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gpugrad.kernels import average, conv, optimizer, philox, scatter, softmax, source
+from gpugrad.kernels import (
+    activation,
+    attention,
+    average,
+    conv,
+    optimizer,
+    philox,
+    scatter,
+    softmax,
+    source,
+)
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 
 KERNELS = {
+    "attention": attention.VARIANTS,
+    "activation": activation.VARIANTS,
     "average": average.VARIANTS,
     "conv": conv.VARIANTS,
     "optimizer": optimizer.VARIANTS,

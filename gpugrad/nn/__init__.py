@@ -17,6 +17,7 @@ from gpugrad.nn.activations import (
     swiglu,
     tanh,
 )
+from gpugrad.nn.attention import scaled_dot_product_attention
 from gpugrad.nn.containers import Flatten, Lambda, ModuleList, Residual, Sequential
 from gpugrad.nn.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from gpugrad.nn.init import glorot_uniform, he_normal
@@ -52,6 +53,7 @@ __all__ = [
     "mish",
     "parameter",
     "relu",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
