@@ -78,6 +78,7 @@ def linalg_case(
     name: str, sample: Callable[[Draw], Sample], f: Callable[..., Any], **options: Any
 ) -> None:
     """A function of ``xp``, a namespace that has ``linalg``, and the operands."""
+    name = "linalg." + name
     LINALG.append(name)
     case(
         name,
@@ -92,6 +93,7 @@ def scipy_case(
     name: str, sample: Callable[[Draw], Sample], f: Callable[..., Any], **options: Any
 ) -> None:
     """A function of a namespace like ``scipy.linalg``, and the operands."""
+    name = "scipy.linalg." + name
     LINALG.append(name)
     case(
         name,
@@ -229,6 +231,13 @@ def _triangular(xp: Any, a: Any, b: Any) -> Any:
     ]
 
 
+def _factor(xp: Any, x: Any) -> Any:
+    """SciPy leaves what it finds in the other triangle."""
+    if xp is gsl:
+        return gsl.cho_factor(positive(gnp, x), lower=True)[0]
+    return np.linalg.cholesky(positive(np, x))
+
+
 def one_system(complexes: bool = False) -> Callable[[Draw], Sample]:
     def sample(d: Draw) -> Sample:
         n = d.integer(1, 3)
@@ -242,6 +251,11 @@ def one_system(complexes: bool = False) -> Callable[[Draw], Sample]:
 
 for _name, _complexes in (("", False), (" complex", True)):
     scipy_case("solve_triangular" + _name, one_system(_complexes), _triangular)
+    scipy_case(
+        "cho_factor" + _name,
+        square(complexes=_complexes),
+        _factor,
+    )
     scipy_case(
         "cho_solve" + _name,
         one_system(_complexes),
@@ -263,15 +277,15 @@ def stacks(complexes: bool = False) -> Callable[[Draw], Sample]:
     return sample
 
 
-linalg_case(
-    "solve_triangular of stacks",
-    stacks(),
-    lambda xp, a, b: (gsl.solve_triangular if xp is gnp else _solve_upper)(a, b),
-)
+def _solve_stacks(xp: Any, a: Any, b: Any) -> Any:
+    """SciPy takes one matrix."""
+    if xp is gsl:
+        return [gsl.solve_triangular(a, b), gsl.solve_triangular(a, b, unit_diagonal=True)]
+    unit = np.triu(a, 1) + np.eye(a.shape[-1], dtype=a.dtype)
+    return [np.linalg.solve(np.triu(a), b), np.linalg.solve(unit, b)]
 
 
-def _solve_upper(a: Any, b: Any) -> Any:
-    return np.linalg.solve(np.triu(a), b)
+scipy_case("solve_triangular of stacks", stacks(), _solve_stacks)
 
 
 # ------------------------------------------------------------------ norms
@@ -303,14 +317,14 @@ def far_from_ties(shape: tuple[int, ...], complexes: bool) -> Maker:
 
 for _order in (None, 2, 1, 3, 0.5, -2, np.inf, -np.inf):
     linalg_case(
-        f"norm of vectors {_order}",
+        f"norm vectors {_order}",
         vectors(ord=_order),
         lambda xp, x, **p: xp.linalg.norm(x, **p),
     )
-linalg_case("norm 0", vectors(ord=0), lambda xp, x, **p: xp.linalg.norm(x, **p))
+linalg_case("norm vectors 0", vectors(ord=0), lambda xp, x, **p: xp.linalg.norm(x, **p))
 for _order in (2, 3, np.inf):
     linalg_case(
-        f"norm of vectors {_order} complex",
+        f"norm vectors {_order} complex",
         vectors(True, ord=_order),
         lambda xp, x, **p: xp.linalg.norm(x, **p),
     )
@@ -331,21 +345,25 @@ def planes(complexes: bool = False, **params: Any) -> Callable[[Draw], Sample]:
 
 for _order in (None, "fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf):
     linalg_case(
-        f"norm of matrices {_order}",
+        f"norm matrices {_order}",
         planes(ord=_order),
         lambda xp, x, **p: xp.linalg.norm(x, **p),
     )
 linalg_case(
-    "norm of matrices complex",
+    "norm matrices complex",
     planes(True),
     lambda xp, x, **p: [xp.linalg.norm(x, ord=order, **p) for order in ("fro", "nuc", 1)],
 )
-linalg_case("norm of all", square(), lambda xp, x: xp.linalg.norm(x, keepdims=True))
+linalg_case("norm all", square(), lambda xp, x: xp.linalg.norm(x, keepdims=True))
 linalg_case(
-    "matrix_norm and vector_norm",
+    "matrix_norm",
+    square(far_from_ties),
+    lambda xp, x: [xp.linalg.matrix_norm(x, ord="nuc"), xp.linalg.matrix_norm(x, keepdims=True)],
+)
+linalg_case(
+    "vector_norm",
     square(far_from_ties),
     lambda xp, x: [
-        xp.linalg.matrix_norm(x, ord="nuc"),
         xp.linalg.vector_norm(x, ord=3, axis=(-2, -1), keepdims=True),
         xp.linalg.vector_norm(x),
     ],
@@ -382,30 +400,35 @@ def threes(d: Draw) -> Sample:
     return [some((2, 3), False), some(d.pick([(3,), (2, 3), (1, 3)]), False)], {}
 
 
+linalg_case("cross", threes, lambda xp, a, b: xp.linalg.cross(a, b))
+linalg_case("vecdot", threes, lambda xp, a, b: xp.linalg.vecdot(a, b))
 linalg_case(
-    "cross and outer",
-    threes,
+    "matmul",
+    lambda d: ([some((2, 2, 3), False), some((3, 2), False)], {}),
+    lambda xp, a, b: xp.linalg.matmul(a, b),
+)
+linalg_case("outer", threes, lambda xp, a, b: xp.linalg.outer(a[0], b[..., 0].reshape(-1)))
+linalg_case(
+    "tensordot",
+    lambda d: ([some((2, 3), False), some((3, 2, 1), False)], {}),
     lambda xp, a, b: [
-        xp.linalg.cross(a, b),
-        xp.linalg.outer(a[0], b[..., 0].reshape(-1)),
-        xp.linalg.vecdot(a, b),
+        xp.linalg.tensordot(a, b, axes=1),
+        xp.linalg.tensordot(a, b, axes=((0, 1), (1, 0))),
     ],
 )
 linalg_case(
-    "tensorinv and tensorsolve",
+    "tensorinv",
+    lambda d: ([apart((6, 6), False)], {}),
+    lambda xp, a: xp.linalg.tensorinv(a.reshape(2, 3, 6), ind=2),
+)
+linalg_case(
+    "tensorsolve",
     lambda d: ([apart((6, 6), False), some((6,), False)], {}),
     lambda xp, a, b: [
-        xp.linalg.tensorinv(a.reshape(2, 3, 6), ind=2),
         xp.linalg.tensorsolve(a.reshape(2, 3, 3, 2), b.reshape(2, 3)),
         xp.linalg.tensorsolve(a.reshape(3, 2, 2, 3), b.reshape(2, 3), axes=(1, 0)),
     ],
 )
-linalg_case(
-    "diagonal and trace of matrices",
-    tall(),
-    lambda xp, x: [
-        xp.linalg.diagonal(x, offset=-1),
-        xp.linalg.trace(x),
-        xp.linalg.matrix_transpose(x),
-    ],
-)
+linalg_case("diagonal", tall(), lambda xp, x: xp.linalg.diagonal(x, offset=-1))
+linalg_case("trace", tall(), lambda xp, x: [xp.linalg.trace(x), xp.linalg.trace(x, offset=1)])
+linalg_case("matrix_transpose", tall(), lambda xp, x: xp.linalg.matrix_transpose(x))
