@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import index
 from string import ascii_letters
 from typing import Any
@@ -27,8 +28,13 @@ from gpugrad.ops.shape import (
 
 
 def product(a: Any, b: Any) -> Any:
-    """``a @ b``; of two BLAS matrices by their ``dot``, at half the price for small ones."""
-    if type(a) is type(b) is np.ndarray and a.ndim == b.ndim == 2 and a.dtype.char in "fdFD":
+    """``a @ b``; of BLAS matrices and vectors by ``dot``, at half the price for small ones."""
+    if (
+        type(a) is type(b) is np.ndarray
+        and 1 <= a.ndim <= 2
+        and 1 <= b.ndim <= 2
+        and a.dtype.char in "fdFD"
+    ):
         return a.dot(b)
     return a @ b
 
@@ -88,6 +94,50 @@ matmul_p: Primitive = Primitive(
 """Matrix product of operands of at least two dimensions; the leading ones broadcast."""
 
 
+def _vector_shape(a: ShapeDtype, b: ShapeDtype) -> ShapeDtype:
+    row = a if a.ndim == 2 else ShapeDtype((1, *a.shape), a.dtype)
+    column = b if b.ndim == 2 else ShapeDtype((*b.shape, 1), b.dtype)
+    y = _matmul_shape(row, column)
+    return ShapeDtype(y.shape[2 - a.ndim : 1 if b.ndim == 1 else 2], y.dtype)
+
+
+def _vector_left(g: Any, b: Any, a_like: ShapeDtype) -> Any:
+    if a_like.ndim == 2:
+        return unbroadcast(g[:, None] * b, a_like)
+    return unbroadcast(g * b if b.ndim == 1 else vector_p(b, g), a_like)
+
+
+def _vector_right(g: Any, a: Any, b_like: ShapeDtype) -> Any:
+    if b_like.ndim == 2:
+        return unbroadcast(a[:, None] * g, b_like)
+    return unbroadcast(g * a if a.ndim == 1 else vector_p(g, a), b_like)
+
+
+def _vector_batch(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    a, b = values
+    row = shape_dtype(a).ndim - batched[0] == 1
+    column = shape_dtype(b).ndim - batched[1] == 1
+    y = matmul_p(expand_dims(a, -2) if row else a, expand_dims(b, -1) if column else b)
+    return squeeze(y, (-2,) * row + (-1,) * column)
+
+
+vector_p: Primitive = Primitive(
+    "dot",
+    lambda xp, a, b: product(a, b),
+    "a b",
+    shape=_vector_shape,
+    vjp=(_vector_left, _vector_right),
+    jvp=(
+        lambda t, b, y_like: _fit(vector_p(t, b), y_like),
+        lambda t, a, y_like: _fit(vector_p(a, t), y_like),
+    ),
+    batch=_vector_batch,
+)
+"""Product of two vectors, or of a vector and a matrix."""
+
+
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product; a 1-D operand is a row on the left and a column on the right.
 
@@ -106,6 +156,8 @@ def matmul(a: Any, b: Any) -> Any:
         return matmul_p(a, b)
     if left.shape[-1] != right.shape[-2 if right.ndim > 1 else 0]:
         raise ValueError(f"matmul: shapes {left.shape} and {right.shape} do not multiply")
+    if left.ndim <= 2 and right.ndim <= 2:
+        return vector_p(a, b)
     row = expand_dims(a, 0) if left.ndim == 1 else a
     column = expand_dims(b, 1) if right.ndim == 1 else b
     y = matmul_p(row, column)
@@ -189,7 +241,13 @@ def einsum(subscripts: Any, *operands: Any, optimize: Any = True) -> Any:
     optimize
         Anything that `opt_einsum.contract_path` takes; False: from left to right.
     """
-    terms, out, arrays = _parse(subscripts, operands)
+    if len(operands) == 2 and type(subscripts) is str:
+        a, b = operands
+        spec = _pair(subscripts, shape_dtype(a).shape, shape_dtype(b).shape)
+        if spec is not None:
+            return contract_p(a, b, spec=spec)
+    text, arrays = _spell(subscripts, operands)
+    terms, out = _parse(text, [shape_dtype(a).shape for a in arrays])
     sizes: dict[str, int] = {}
     for term, a in zip(terms, arrays, strict=True):
         for c, n in zip(term, shape_dtype(a).shape, strict=True):
@@ -239,34 +297,37 @@ def einsum_path(subscripts: Any, *operands: Any, optimize: Any = "greedy") -> tu
     """
     import opt_einsum
 
-    terms, out, arrays = _parse(subscripts, operands)
+    text, arrays = _spell(subscripts, operands)
     shapes = [shape_dtype(a).shape for a in arrays]
+    terms, out = _parse(text, shapes)
     spelled = ",".join(terms) + "->" + out
     rule = "auto" if optimize is True else optimize
     path, costs = opt_einsum.contract_path(spelled, *shapes, shapes=True, optimize=rule)
     return ["einsum_path", *path], str(costs)
 
 
-def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, list[Any]]:
+def _spell(subscripts: Any, operands: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Subscripts as a text, where they are lists of integers between the operands."""
+    if isinstance(subscripts, str):
+        return subscripts, list(operands)
+    items = [subscripts, *operands]
+    lists = [*items[1::2], *(items[-1:] if len(items) % 2 else [])]
+    spell = ["".join("..." if s is ... else ascii_letters[s] for s in part) for part in lists]
+    count = len(items) // 2
+    text = ",".join(spell[:count]) + ("->" + spell[-1] if len(items) % 2 else "")
+    return text, items[0 : 2 * count : 2]
+
+
+def _parse(subscripts: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[str], str]:
     """Terms and output as plain letters, with ``...`` spelled out."""
-    if not isinstance(subscripts, str):
-        items = [subscripts, *operands]
-        arrays = items[0 : len(items) // 2 * 2 : 2]
-        lists = items[1::2]
-        spell = ["".join("..." if s is ... else ascii_letters[s] for s in part) for part in lists]
-        text = ",".join(spell)
-        if len(items) % 2:
-            text += "->" + "".join("..." if s is ... else ascii_letters[s] for s in items[-1])
-        return _parse(text, arrays)
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
-    if len(terms) != len(operands):
+    if len(terms) != len(shapes):
         raise ValueError(
-            f"einsum: {subscripts!r} has {len(terms)} terms for {len(operands)} operands"
+            f"einsum: {subscripts!r} has {len(terms)} terms for {len(shapes)} operands"
         )
     free = [c for c in ascii_letters if c not in text]
-    shapes = [shape_dtype(a).shape for a in operands]
     for t, s in zip(terms, shapes, strict=True):
         named = len(t.replace("...", ""))
         if named > len(s) or ("..." not in t and named != len(s)):
@@ -284,7 +345,7 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, li
     else:
         once = sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1)
         out = dots + "".join(once)
-    return spelled, out, list(operands)
+    return spelled, out
 
 
 def _diagonal(term: str, x: Any, sizes: dict[str, int]) -> tuple[str, Any]:
@@ -313,26 +374,98 @@ def _sum_lone(x: Any, term: str, wanted: set[str]) -> tuple[Any, str]:
 
 
 def _contract(first: tuple[str, Any], second: tuple[str, Any], wanted: set[str]) -> tuple[str, Any]:
-    """One pair: batch axes, then (rows, summed) @ (summed, columns)."""
+    """One pair, with batch axes, rows and columns left in this order."""
     (left, a), (right, b) = first, second
     a, left = _sum_lone(a, left, wanted | set(right))
     b, right = _sum_lone(b, right, wanted | set(left))
-    both = [c for c in left if c in right]
-    batch = [c for c in both if c in wanted]
-    summed = [c for c in both if c not in wanted]
+    batch = [c for c in left if c in right and c in wanted]
     rows = [c for c in left if c not in right]
     columns = [c for c in right if c not in left]
-    a = permute(a, tuple(left.index(c) for c in (*batch, *rows, *summed)))
-    b = permute(b, tuple(right.index(c) for c in (*batch, *summed, *columns)))
-    sa, sb = shape_dtype(a).shape, shape_dtype(b).shape
-    k = len(batch)
-    out = (*sa[: k + len(rows)], *sb[k + len(summed) :])
-    if not summed:
-        # An outer product needs no sum: broadcast and multiply.
-        a = reshape_p(a, shape=(*sa, *(1,) * len(columns)))
-        b = reshape_p(b, shape=(*sb[:k], *(1,) * len(rows), *sb[k:]))
-        return "".join((*batch, *rows, *columns)), a * b
-    n = math.prod(sa[k + len(rows) :])
-    a = reshape_p(a, shape=(*sa[:k], math.prod(sa[k : k + len(rows)]), n))
-    b = reshape_p(b, shape=(*sb[:k], n, math.prod(sb[k + len(summed) :])))
-    return "".join((*batch, *rows, *columns)), reshape_p(matmul_p(a, b), shape=out)
+    out = "".join((*batch, *rows, *columns))
+    return out, contract_p(a, b, spec=(left, right, out))
+
+
+Spec = tuple[str, str, str]
+"""Subscripts of two operands and of the result, each letter of one in another."""
+
+
+@lru_cache(maxsize=512)
+def _pair(subscripts: str, left_shape: tuple[int, ...], right_shape: tuple[int, ...]) -> Any:
+    """The `Spec` of an einsum that is one contraction as it stands; else None."""
+    (left, right), out = _parse(subscripts, [left_shape, right_shape])
+    sizes = dict(zip(left, left_shape))
+    whole = (
+        all(len(set(term)) == len(term) for term in (left, right, out))
+        and all(sizes.setdefault(c, n) == n for c, n in zip(right, right_shape))
+        and set(left) <= {*right, *out}
+        and set(right) <= {*left, *out}
+        and set(out) <= {*left, *right}
+    )
+    return (left, right, out) if whole else None
+
+
+def _contraction(xp: Any, a: Any, b: Any, *, spec: Spec) -> Any:
+    left, right, out = spec
+    a, b = [v if hasattr(v, "dtype") else xp.asarray(v) for v in (a, b)]  # a number of Python's
+    if xp is np and a.size * b.size <= 1 << 12 and a.dtype.char in "fdFD":
+        return np.einsum(f"{left},{right}->{out}", a, b, optimize=False)
+    # Batch axes, then (rows, summed) @ (summed, columns).
+    summed = [c for c in left if c in right and c not in out]
+    batch = [c for c in left if c in right and c in out]
+    rows = [c for c in left if c not in right]
+    columns = [c for c in right if c not in left]
+    a = xp.transpose(a, [left.index(c) for c in (*batch, *rows, *summed)])
+    b = xp.transpose(b, [right.index(c) for c in (*batch, *summed, *columns)])
+    k, m = len(batch), len(batch) + len(rows)
+    found = "".join((*batch, *rows, *columns))
+    if not summed:  # an outer product: broadcast and multiply
+        a = a.reshape((*a.shape, *(1,) * len(columns)))
+        y = a * b.reshape((*b.shape[:k], *(1,) * len(rows), *b.shape[k:]))
+    else:
+        ends, n = (*a.shape[:m], *b.shape[k + len(summed) :]), math.prod(a.shape[m:])
+        a = a.reshape((*a.shape[:k], math.prod(a.shape[k:m]), n))
+        b = b.reshape((*b.shape[:k], n, math.prod(b.shape[k + len(summed) :])))
+        y = product(a, b).reshape(ends)
+    return xp.transpose(y, [found.index(c) for c in out]) if found != out else y
+
+
+def _contract_shape(a: ShapeDtype, b: ShapeDtype, *, spec: Spec) -> ShapeDtype:
+    sizes = {**dict(zip(spec[0], a.shape)), **dict(zip(spec[1], b.shape))}
+    apart = set(spec[0]) | set(spec[1]) == set(spec[2])  # nothing is summed: a product
+    probes = [np.empty((0,) if apart else (0, 0), v.dtype) for v in (a, b)]
+    dtype = (np.multiply if apart else np.matmul)(*probes).dtype
+    return ShapeDtype(tuple(sizes[c] for c in spec[2]), dtype)
+
+
+def _contract_left(g: Any, b: Any, a_like: ShapeDtype, spec: Spec) -> Any:
+    left, right, out = spec
+    return unbroadcast(contract_p(g, b, spec=(out, right, left)), a_like)
+
+
+def _contract_right(g: Any, a: Any, b_like: ShapeDtype, spec: Spec) -> Any:
+    left, right, out = spec
+    return unbroadcast(contract_p(a, g, spec=(left, out, right)), b_like)
+
+
+def _contract_batch(
+    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
+) -> Any:
+    left, right, out = params["spec"]
+    new = next(c for c in ascii_letters if c not in left and c not in right)
+    terms = [new + term if mine else term for term, mine in zip((left, right), batched)]
+    return primitive(*values, spec=(*terms, new + out))
+
+
+contract_p: Primitive = Primitive(
+    "einsum",
+    _contraction,
+    "a b",
+    shape=_contract_shape,
+    vjp=(_contract_left, _contract_right),
+    jvp=(
+        lambda t, b, y_like, spec: _fit(contract_p(t, b, spec=spec), y_like),
+        lambda t, a, y_like, spec: _fit(contract_p(a, t, spec=spec), y_like),
+    ),
+    batch=_contract_batch,
+)
+"""Sum of products over the letters of both operands that the result has not."""
