@@ -150,7 +150,7 @@ def test_integers_and_numbers(device):
 
 BY_JAX = {
     **dict.fromkeys(("gammaln", "digamma", "erf", "erfc", "ndtr", "log_ndtr", "expit"), POSITIVE),
-    **dict.fromkeys(("i0", "i1", "i0e", "i1e", "entr", "exp1", "expi"), POSITIVE),
+    **dict.fromkeys(("i0", "i1", "i0e", "i1e", "entr"), POSITIVE),
     **dict.fromkeys(("erfinv", "logit", "ndtri"), POSITIVE / 3),
 }
 BY_JAX_TWO = ("xlogy", "xlog1py", "rel_entr", "kl_div", "betaln", "beta")
@@ -192,10 +192,8 @@ def test_reductions_against_jax(jax, device):
         (lambda m, a, b: m.logsumexp(a, b=b).sum(), (0, 1)),
         (lambda m, a, b: (m.logsumexp(a, axis=1, b=b, keepdims=True) * b).sum(), (0, 1)),
         (lambda m, a, b: m.multigammaln(a + 5, 3).sum(), 0),
-        (lambda m, a, b: m.polygamma(2, a + 3).sum(), 0),
         (lambda m, a, b: m.zeta(3.0, a + 3).sum(), 0),
         (lambda m, a, b: m.gammainc(2.0, b).sum(), 1),
-        (lambda m, a, b: m.betainc(2.0, 1.5, b / 3).sum(), 1),
     )
     for f, at in pairs:
         want = jax.grad(lambda a, b, f=f: f(jax.scipy.special, a, b), at)(a, b)
