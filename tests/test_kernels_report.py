@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gpugrad.kernels import report, source
+from gpugrad.kernels import attention, report, source
 
 
 def test_every_source_is_reported(pytestconfig):
@@ -16,7 +16,8 @@ def test_no_spills_and_no_local_memory(cuda, arch):
     rows = report.report([arch])
     assert len(rows) == sum(map(len, report.KERNELS.values()))
     for u in rows:
-        assert 0 < u.registers <= 64, u
+        tile = u.kernel in attention.VARIANTS  # of sums in registers: a block or two is resident
+        assert 0 < u.registers <= (255 if tile else 64), u
         assert u.stack == u.spill_stores == u.spill_loads == 0, u
 
 
