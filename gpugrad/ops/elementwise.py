@@ -308,11 +308,6 @@ copysign: Primitive = binary("copysign", lambda g, a, b: g * sign(a) * copysign(
 nan_to_num = Elementwise("nan_to_num", "nan_to_num", "x", (lambda g, x: gate(g, isfinite(x)),))
 
 
-def _phase(xp: Any, x: Any) -> Any:
-    size = xp.abs(x)
-    return x / xp.where(size == 0, 1, size)
-
-
 def _phase_slope(g: Any, x: Any, y: Any) -> Any:
     """For a tangent g of x: its part across x, over abs(x); 0 at 0."""
     size = absolute(x)
@@ -321,7 +316,7 @@ def _phase_slope(g: Any, x: Any, y: Any) -> Any:
 
 phase: Primitive = Primitive(
     "phase",
-    _phase,
+    lambda xp, x: np.sign(x) if xp is np else corrected["sign"](xp, x),
     shape=lambda x: x,
     # The transpose: conj carries a cotangent to the vector that it stands for, and back.
     vjp=lambda g, x, y: conj(_phase_slope(conj(g), x, y)),

@@ -57,9 +57,14 @@ _COMPLEX = {
     "tanh": "y = a == 0 && !isfinite(b) ? T(a, b - b) : tanh(x);",
     "tan": "y = b == 0 && !isfinite(a) ? T(a - a, b) : tan(x);",
     "arccosh": f"y = a == 0 && isnan(b) ? T(b, {_HALF_PI}) : acosh(x);",
-    "reciprocal": f"""
-        y = {_INFINITE} && !isnan(a) && !isnan(b)
-            ? T(copysign(R(0), a), copysign(R(0), -b)) : T(1) / x;
+    "reciprocal": """
+        if (fabs(a) >= fabs(b)) {
+            R ratio = b / a, size = a + b * ratio;
+            y = T(1 / size, -ratio / size);
+        } else {
+            R ratio = a / b, size = a * ratio + b;
+            y = T(ratio / size, -1 / size);
+        }
     """,
     "sign": """
         R size = hypot(a, b);
