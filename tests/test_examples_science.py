@@ -66,3 +66,11 @@ def test_heat_equation(device, picture):
     side, blocks, steps = size(device, (48, 3, 100), (24, 2, 40))
     before, after = load("heat_equation").main(str(device), str(picture), side, blocks, steps)
     assert after < before * size(device, 0.4, 0.8)
+
+
+def test_ode_fit(device, picture):
+    count, steps = size(device, (16, 12), (10, 6))
+    found, losses = load("ode_fit").main(str(device), str(picture), count, steps)
+    assert losses[-1] < losses[0] / size(device, 10, 5)
+    if device.kind == "cpu":
+        np.testing.assert_allclose(found, load("ode_fit").TRUE, rtol=0.25)
