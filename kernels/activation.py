@@ -297,7 +297,9 @@ def _run(
     """Launch on the arrays' device; ``shape`` is that of the smaller side of a gated pair."""
     xp: Any = np
     if not isinstance(arrays[0], np.ndarray):
-        import cupy as xp
+        import cupy
+
+        xp = cupy
     dtype = arrays[0].dtype
     size, columns = math.prod(shape), shape[-1] if shape else 1
     step = 2 if name.startswith("gated") else 1

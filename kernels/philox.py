@@ -73,16 +73,16 @@ def normal(state: Any, shape: tuple[int, ...], dtype: Any = "float32") -> Any:
 
 
 def few_bits(state: Any, size: int) -> Any:
-    """What `bits` gives for a NumPy ``state``, by NumPy: for sizes not worth a compiler's import."""
+    """What `bits` gives for a NumPy ``state``, by NumPy: where a compiler's import is too much."""
     low, word = np.uint64(2**32 - 1), np.uint64(32)
-    c0 = np.arange(-(-size // 4), dtype=np.uint64)
-    k0, k1, c2, c3 = [np.uint64(s) for s in state]
-    c0, c1, c2, c3 = c0 & low, c0 >> word, c2 + 0 * c0, c3 + 0 * c0
+    q = np.arange(-(-size // 4), dtype=np.uint64)
+    k0, k1 = state[:2].astype(np.uint64)
+    c0, c1, c2, c3 = q & low, q >> word, *[np.full_like(q, s) for s in state[2:]]
     for _ in range(10):
-        p0, p1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        p0, p1 = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
         c0, c1, c2, c3 = (p1 >> word) ^ c1 ^ k0, p1 & low, (p0 >> word) ^ c3 ^ k1, p0 & low
-        k0 = k0 + np.uint64(0x9E3779B9) & low
-        k1 = k1 + np.uint64(0xBB67AE85) & low
+        k0 = (k0 + np.uint64(0x9E3779B9)) & low
+        k1 = (k1 + np.uint64(0xBB67AE85)) & low
     return np.stack([c0, c1, c2, c3], 1).astype(np.uint32).reshape(-1)[:size]
 
 

@@ -235,13 +235,15 @@ def _pull(
     compose = _compose_gated_pull if gated else _compose_pull
     if any_box([g, r, bias, state]):
         return compose(act, g, r, bias, state, rate, sums)
+    out: tuple[Any, Any]
     if _few(g):
-        out: tuple[Any, Any] = _narrowly(
+        out = _narrowly(
             lambda g, r, bias: compose(act, g, r, bias, state, rate, sums), g, r, bias
         )
         return out
-    run = kernels.gated_backward if gated else kernels.backward
-    return run(act, g, r, bias, rate=rate, state=state, sums=sums)
+    run: Any = kernels.gated_backward if gated else kernels.backward
+    out = run(act, g, r, bias, rate=rate, state=state, sums=sums)
+    return out
 
 
 # ------------------------------------------------------------------------------ the primitives
@@ -365,7 +367,7 @@ def _batch_dropout(
     return stack(rows)
 
 
-dropout_p = Primitive(
+dropout_p: Primitive = Primitive(
     "dropout",
     _dropped,
     "x state",

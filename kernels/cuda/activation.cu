@@ -21,61 +21,57 @@ struct Dropout {
     double rate;
 };
 
-template <typename A, int V, bool DROP> struct Mask {
+template <typename A, bool DROP> struct Mask {
     A scale;
     uint32 threshold;
-    uint32 words[4];
+    uint32 state[4];
 
     __device__ explicit Mask(const Dropout& d) {
         if (DROP) {
             scale = (A)(1.0 / (1.0 - d.rate));
             threshold = d.threshold;
-            for (int i = 0; i < 4; i++) words[i] = d.state[i];
+            for (int i = 0; i < 4; i++) state[i] = d.state[i];
         }
     }
 
-    // x[v] is element i + v, which is a multiple of V: kept and scaled, or 0.
-    __device__ void apply(A (&x)[V], int64 i) const {
-        if (!DROP) return;
-#pragma unroll
-        for (int start = 0; start < V; start += 4) {
-            const uint64 q = (uint64)(i + start) / 4;
-            const Words w = philox((uint32)q, (uint32)(q >> 32), words[2], words[3], words[0],
-                                   words[1]);
-#pragma unroll
-            for (int v = start; v < V && v < start + 4; v++) {
-                const int j = (int)((i + v) % 4);
-                const uint32 word = j == 0 ? w.at[0] : j == 1 ? w.at[1] : j == 2 ? w.at[2] : w.at[3];
-                x[v] = word >= threshold ? x[v] * scale : (A)0;
-            }
-        }
+    // The words of the four elements that element i is one of.
+    __device__ Words words(int64 i) const {
+        if (!DROP) return {};
+        const uint64 q = (uint64)i / 4;
+        return philox((uint32)q, (uint32)(q >> 32), state[2], state[3], state[0], state[1]);
+    }
+
+    // x, which is element i, scaled or dropped.
+    __device__ A of(A x, int64 i, const Words& w) const {
+        if (!DROP) return x;
+        const int j = (int)i & 3;
+        const uint32 word = j == 0 ? w.at[0] : j == 1 ? w.at[1] : j == 2 ? w.at[2] : w.at[3];
+        return word >= threshold ? x * scale : (A)0;
     }
 };
 
-// Up to V elements from p[i] on, in float or double; 0 behind the end.
-template <typename T, int V, typename A>
-__device__ void load(A (&out)[V], const T* p, int64 i, int64 size) {
-    if (i + V <= size) {
-        const Pack<T, V> pack = *(const Pack<T, V>*)(p + i);
+// Elements i to i + V - 1 of p; 0 behind the end. They stay packed: that takes fewer registers.
+template <typename T, int V> __device__ Pack<T, V> load(const T* p, int64 i, int64 size) {
+    if (i + V <= size) return *(const Pack<T, V>*)(p + i);
+    Pack<T, V> x;
 #pragma unroll
-        for (int v = 0; v < V; v++) out[v] = (A)pack.at[v];
-    } else {
-#pragma unroll
-        for (int v = 0; v < V; v++) out[v] = i + v < size ? (A)p[i + v] : (A)0;
-    }
+    for (int v = 0; v < V; v++) x.at[v] = i + v < size ? p[i + v] : (T)0.0f;
+    return x;
 }
 
-template <typename T, int V, typename A>
-__device__ void store(T* p, const A (&x)[V], int64 i, int64 size) {
+// A store of 16 bytes stays one this way: an ordinary one the compiler would merge with those of
+// the short case beside it, element by element.
+template <typename T, int V>
+__device__ void store(T* p, const Pack<T, V>& x, int64 i, int64 size) {
     if (i + V <= size) {
-        Pack<T, V> pack;
-#pragma unroll
-        for (int v = 0; v < V; v++) pack.at[v] = (T)x[v];
-        *(Pack<T, V>*)(p + i) = pack;
+        if constexpr (sizeof(x) == 16)
+            __stwb((uint4*)(p + i), *(const uint4*)&x);
+        else
+            *(Pack<T, V>*)(p + i) = x;
     } else {
 #pragma unroll
         for (int v = 0; v < V; v++)
-            if (i + v < size) p[i + v] = (T)x[v];
+            if (i + v < size) p[i + v] = x.at[v];
     }
 }
 
@@ -95,10 +91,12 @@ template <int V> struct Place {
 };
 
 // V entries of the bias for the columns from `column` on.
-template <typename T, int V, typename A>
-__device__ void load_bias(A (&b)[V], const T* bias, int64 column, int64 columns) {
+template <typename T, int V>
+__device__ Pack<T, V> load_bias(const T* bias, int64 column, int64 columns) {
+    Pack<T, V> b;
 #pragma unroll
-    for (int v = 0; v < V; v++) b[v] = bias ? (A)bias[(column + v) % columns] : (A)0;
+    for (int v = 0; v < V; v++) b.at[v] = bias ? bias[(column + v) % columns] : (T)0.0f;
+    return b;
 }
 
 // The sums of a block's warps for each column, in order, to the slab's part of `partial`: rows of
@@ -123,29 +121,23 @@ __device__ void gather(const A (&sum)[V], A* partial, const Shape& s, int64 colu
 
 // y = dropout(act(x + bias)).
 template <typename T, int V, typename Act, bool DROP>
-__global__ void forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d) {
+__global__ void __launch_bounds__(32 * WARPS, 4)
+forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d) {
     typedef typename Wide<T>::type A;
-    const int U = 2;
     const Act act(p);
     const Place<V> place(s);
-    const Mask<A, V, DROP> mask(d);
-    A b[V];
-    load_bias<T, V>(b, bias, place.column, s.columns);
-    for (int64 row = place.row; row < place.stop; row += WARPS * U) {
-        A z[U][V];
+    const Mask<A, DROP> mask(d);
+    const Pack<T, V> b = load_bias<T, V>(bias, place.column, s.columns);
+    for (int64 row = place.row; row < place.stop; row += WARPS) {
+        const int64 i = row * s.width + place.column;
+        Pack<T, V> z = load<T, V>(x, i, s.size);
+        Words w;
 #pragma unroll
-        for (int u = 0; u < U; u++) {
-            const int64 r = row + u * WARPS;
-            load<T, V>(z[u], x, r * s.width + place.column, r < place.stop ? s.size : 0);
+        for (int v = 0; v < V; v++) {
+            if (v % 4 == 0) w = mask.words(i + v);
+            z.at[v] = (T)mask.of(act.value((A)z.at[v] + (A)b.at[v]), i + v, w);
         }
-#pragma unroll
-        for (int u = 0; u < U; u++) {
-            const int64 r = row + u * WARPS, i = r * s.width + place.column;
-#pragma unroll
-            for (int v = 0; v < V; v++) z[u][v] = act.value(z[u][v] + b[v]);
-            mask.apply(z[u], i);
-            store<T, V>(y, z[u], i, r < place.stop ? s.size : 0);
-        }
+        store(y, z, i, s.size);
     }
 }
 
@@ -153,36 +145,30 @@ __global__ void forward(const T* x, const T* bias, T* y, Shape s, Parameters p, 
 // scale it is act's value) or what goes in before the bias. With `partial`, the sums of dz over each
 // slab's rows, for each column.
 template <typename T, int V, typename Act, bool DROP>
-__global__ void backward(const T* g, const T* r, const T* bias, T* dz, Shape s, Parameters p,
-                         Dropout d, typename Wide<T>::type* partial) {
+__global__ void __launch_bounds__(32 * WARPS, sizeof(T) == 4 && !DROP ? 3 : 2)
+backward(const T* g, const T* r, const T* bias, T* dz, Shape s, Parameters p, Dropout d,
+         typename Wide<T>::type* partial) {
     typedef typename Wide<T>::type A;
-    const int U = 2;
     const Act act(p);
     const Place<V> place(s);
-    const Mask<A, V, DROP> mask(d);
+    const Mask<A, DROP> mask(d);
     const A keep = DROP && Act::output ? (A)(1.0 - d.rate) : (A)1;
-    A b[V], sum[V] = {};
-    load_bias<T, V>(b, bias, place.column, s.columns);
-    for (int64 row = place.row; row < place.stop; row += WARPS * U) {
-        A c[U][V], z[U][V];
+    const Pack<T, V> b = load_bias<T, V>(bias, place.column, s.columns);
+    A sum[V] = {};
+    for (int64 row = place.row; row < place.stop; row += WARPS) {
+        const int64 i = row * s.width + place.column;
+        Pack<T, V> c = load<T, V>(g, i, s.size);
+        const Pack<T, V> z = load<T, V>(r, i, s.size);
+        Words w;
 #pragma unroll
-        for (int u = 0; u < U; u++) {
-            const int64 at = row + u * WARPS, i = at * s.width + place.column;
-            load<T, V>(c[u], g, i, at < place.stop ? s.size : 0);
-            load<T, V>(z[u], r, i, at < place.stop ? s.size : 0);
+        for (int v = 0; v < V; v++) {
+            if (v % 4 == 0) w = mask.words(i + v);
+            const A in = Act::output ? (A)z.at[v] * keep : (A)z.at[v] + (A)b.at[v];
+            const A out = act.pull(mask.of((A)c.at[v], i + v, w), in);
+            c.at[v] = (T)out;
+            sum[v] += out;    // behind the end the cotangent is 0, and so is this
         }
-#pragma unroll
-        for (int u = 0; u < U; u++) {
-            const int64 at = row + u * WARPS, i = at * s.width + place.column;
-            mask.apply(c[u], i);
-#pragma unroll
-            for (int v = 0; v < V; v++) {
-                const A out = act.pull(c[u][v], DROP && Act::output ? z[u][v] * keep : z[u][v] + b[v]);
-                c[u][v] = out;
-                if (at < place.stop && i + v < s.size) sum[v] += out;
-            }
-            store<T, V>(dz, c[u], i, at < place.stop ? s.size : 0);
-        }
+        store(dz, c, i, s.size);
     }
     if (partial) gather(sum, partial, s, place.column, 1);
 }
@@ -216,57 +202,63 @@ template <int V> __device__ int64 left_half(const Place<V>& place, const Shape& 
 }
 
 template <typename T, int V, typename Act, bool DROP>
-__global__ void gated_forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d) {
+__global__ void __launch_bounds__(32 * WARPS, 4)
+gated_forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d) {
     typedef typename Wide<T>::type A;
     const Act act(p);
     const Place<V> place(s);
-    const Mask<A, V, DROP> mask(d);
+    const Mask<A, DROP> mask(d);
     const int64 left = left_half(place, s);
-    A ba[V], bb[V];
-    load_bias<T, V>(ba, bias, left, 2 * s.columns);
-    load_bias<T, V>(bb, bias, left + s.columns, 2 * s.columns);
+    const Pack<T, V> ba = load_bias<T, V>(bias, left, 2 * s.columns);
+    const Pack<T, V> bb = load_bias<T, V>(bias, left + s.columns, 2 * s.columns);
     for (int64 row = place.row; row < place.stop; row += WARPS) {
         const int64 i = row * s.width + place.column, j = row * 2 * s.width + left;
         if (i >= s.size) break;    // rows end with V elements: columns is a multiple of V
-        A a[V], b[V];
-        load<T, V>(a, x, j, 2 * s.size);
-        load<T, V>(b, x, j + s.columns, 2 * s.size);
+        Pack<T, V> a = load<T, V>(x, j, 2 * s.size);
+        const Pack<T, V> b = load<T, V>(x, j + s.columns, 2 * s.size);
+        Words w;
 #pragma unroll
-        for (int v = 0; v < V; v++) a[v] = (a[v] + ba[v]) * act.value(b[v] + bb[v]);
-        mask.apply(a, i);
-        store<T, V>(y, a, i, s.size);
+        for (int v = 0; v < V; v++) {
+            if (v % 4 == 0) w = mask.words(i + v);
+            const A out = ((A)a.at[v] + (A)ba.at[v]) * act.value((A)b.at[v] + (A)bb.at[v]);
+            a.at[v] = (T)mask.of(out, i + v, w);
+        }
+        store(y, a, i, s.size);
     }
 }
 
 template <typename T, int V, typename Act, bool DROP>
-__global__ void gated_backward(const T* g, const T* x, const T* bias, T* dx, Shape s, Parameters p,
-                               Dropout d, typename Wide<T>::type* partial) {
+__global__ void __launch_bounds__(32 * WARPS, 2)
+gated_backward(const T* g, const T* x, const T* bias, T* dx, Shape s, Parameters p, Dropout d,
+               typename Wide<T>::type* partial) {
     typedef typename Wide<T>::type A;
     const Act act(p);
     const Place<V> place(s);
-    const Mask<A, V, DROP> mask(d);
+    const Mask<A, DROP> mask(d);
     const int64 left = left_half(place, s);
-    A ba[V], bb[V], suma[V] = {}, sumb[V] = {};
-    load_bias<T, V>(ba, bias, left, 2 * s.columns);
-    load_bias<T, V>(bb, bias, left + s.columns, 2 * s.columns);
+    const Pack<T, V> ba = load_bias<T, V>(bias, left, 2 * s.columns);
+    const Pack<T, V> bb = load_bias<T, V>(bias, left + s.columns, 2 * s.columns);
+    A suma[V] = {}, sumb[V] = {};
     for (int64 row = place.row; row < place.stop; row += WARPS) {
         const int64 i = row * s.width + place.column, j = row * 2 * s.width + left;
         if (i >= s.size) break;
-        A c[V], a[V], b[V];
-        load<T, V>(c, g, i, s.size);
-        load<T, V>(a, x, j, 2 * s.size);
-        load<T, V>(b, x, j + s.columns, 2 * s.size);
-        mask.apply(c, i);
+        const Pack<T, V> c = load<T, V>(g, i, s.size);
+        Pack<T, V> a = load<T, V>(x, j, 2 * s.size), b = load<T, V>(x, j + s.columns, 2 * s.size);
+        Words w;
 #pragma unroll
         for (int v = 0; v < V; v++) {
-            const A z = b[v] + bb[v], value = act.value(z);
-            b[v] = act.pull(c[v] * (a[v] + ba[v]), Act::output ? value : z);
-            a[v] = c[v] * value;
-            suma[v] += a[v];
-            sumb[v] += b[v];
+            if (v % 4 == 0) w = mask.words(i + v);
+            const A cotangent = mask.of((A)c.at[v], i + v, w);
+            const A z = (A)b.at[v] + (A)bb.at[v], value = act.value(z);
+            const A db = act.pull(cotangent * ((A)a.at[v] + (A)ba.at[v]), Act::output ? value : z);
+            const A da = cotangent * value;
+            suma[v] += da;
+            sumb[v] += db;
+            a.at[v] = (T)da;
+            b.at[v] = (T)db;
         }
-        store<T, V>(dx, a, j, 2 * s.size);
-        store<T, V>(dx, b, j + s.columns, 2 * s.size);
+        store(dx, a, j, 2 * s.size);
+        store(dx, b, j + s.columns, 2 * s.size);
     }
     if (partial) {
         gather(suma, partial, s, place.column, 2);

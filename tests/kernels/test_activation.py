@@ -1,0 +1,255 @@
+"""Fused activations against the same composed of operations in float64, on both devices."""
+
+from __future__ import annotations
+
+import re
+
+import ml_dtypes
+import numpy as np
+import pytest
+from gpugrad.kernels import activation as kinds
+from gpugrad.kernels import philox, report, source
+from gpugrad.kernels.activation import backward, forward, gated_backward, gated_forward
+
+from gpugrad.device import CPU, to_device
+from gpugrad.ops import activation as composed
+
+ACTS = [
+    kinds.Relu(),
+    kinds.LeakyRelu(0.2),
+    kinds.Sigmoid(),
+    kinds.Tanh(),
+    kinds.Elu(0.7),
+    kinds.Selu(),
+    kinds.Gelu(),
+    kinds.GeluTanh(),
+    kinds.Silu(),
+    kinds.Mish(),
+    kinds.HardSwish(),
+    kinds.Softplus(2.0, 15.0),
+]
+STREAM = philox.stream(2**33 + 1, 5)
+EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
+
+
+def each_act(f):
+    return pytest.mark.parametrize("act", ACTS, ids=lambda a: type(a).__name__)(f)
+
+
+def draw(shape, dtype, device, seed=0, spread=3.0):
+    x = np.random.default_rng(seed).normal(0, spread, shape)
+    dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    return to_device(x.astype(dtype), device)
+
+
+def host(x):
+    return np.asarray(to_device(x, CPU))
+
+
+def wide(x):
+    return host(x).astype("f8")
+
+
+def close(got, want, scale=None, ulps=2.0):
+    """Within some units in the last place at the scale of what was computed with."""
+    eps = EPS[got.dtype.name]
+    scale = np.maximum(abs(want), 1) if scale is None else scale
+    away = abs(wide(got) - want) / (eps * scale)
+    assert np.nanmax(away, initial=0) <= ulps, np.nanmax(away)
+    np.testing.assert_array_equal(np.isnan(wide(got)), np.isnan(want))
+
+
+def check(act, shape, dtype, device, rate=0.0, gated=False):
+    x, b = draw(shape, dtype, device), draw(shape[-1:], dtype, device, 1, 1.0)
+    state = to_device(STREAM, device)
+    drop = {"rate": rate, "state": state} if rate else {}
+    n = shape[-1] // 2 if gated else shape[-1]
+    g = draw((*shape[:-1], n), dtype, device, 2, 1.0)
+    run, back = (gated_forward, gated_backward) if gated else (forward, backward)
+    y = run(act, x, b, **drop)
+    keeps = isinstance(act, kinds.KEEPS_OUTPUT) and not gated
+    dx, db = back(act, g, y if keeps else x, b, sums=True, **drop)
+    dtypes = {a.dtype for a in (x, y, dx, db)}
+    assert len(dtypes) == 1
+    compose = composed._compose_gated if gated else composed._compose
+    pull = composed._compose_gated_pull if gated else composed._compose_pull
+    size = max(1.0, 1 / (1 - rate))
+    most = size * np.maximum(3, abs(wide(x)).max())
+    close(y, compose(act, wide(x), wide(b), STREAM, rate), most**2 if gated else most)
+    want, sums = pull(act, wide(g), wide(y if keeps else x), wide(b), STREAM, rate, True)
+    most = 4 * size * np.maximum(abs(wide(g)).max(), abs(want))
+    close(dx, want, most, 3)
+    close(db, sums, most.reshape(-1, shape[-1]).sum(0))
+    again = back(act, g, y if keeps else x, b, sums=True, **drop)
+    assert host(dx).tobytes() == host(again[0]).tobytes()
+    assert host(db).tobytes() == host(again[1]).tobytes()
+
+
+@each_act
+def test_forward_backward_and_bias_gradient(act, device):
+    check(act, (70, 130), "float32", device)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 1), (37, 10), (5, 3, 130), (1, 3001), (2000, 3)])
+@pytest.mark.parametrize("dtype", EPS)
+def test_shapes_and_dtypes(shape, dtype, device):
+    check(kinds.Silu(), shape, dtype, device)
+
+
+@pytest.mark.parametrize("act", [kinds.Tanh(), kinds.Silu()], ids=["output", "input"])
+@pytest.mark.parametrize("dtype", EPS)
+def test_dropout_in_both_directions(act, dtype, device):
+    check(act, (33, 21), dtype, device, 0.25)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25])
+@pytest.mark.parametrize(("shape", "dtype"), [((65, 10), "float32"), ((9, 5, 64), "float16")])
+def test_gated_pairs(shape, dtype, rate, device):
+    for act in (kinds.Sigmoid(), kinds.Silu()):
+        check(act, shape, dtype, device, rate, gated=True)
+
+
+def test_the_mask_is_the_words_of_the_stream(device, xp):
+    x = xp.ones((11, 13), "f4")
+    y = forward(kinds.Identity(), x, rate=0.3, state=to_device(STREAM, device))
+    keep = philox.few_bits(STREAM, x.size) >= round(0.3 * 2**32)
+    np.testing.assert_array_equal(host(y), np.where(keep, np.float32(1 / 0.7), 0).reshape(11, 13))
+
+
+@each_act
+def test_nan_and_infinity_as_in_array_code(act, device):
+    x = np.array([np.nan, np.inf, -np.inf, 1e4, -1e4, 1e30, -1e30, -0.0, 0.0])
+    with np.errstate(all="ignore"):
+        y = composed.VALUE[type(act)](act, x)
+        r = y if isinstance(act, kinds.KEEPS_OUTPUT) else x
+        dx = composed.PULL[type(act)](act, np.ones_like(x), r)
+    got = forward(act, to_device(x, device))
+    same = [got, backward(act, to_device(np.ones_like(x), device), to_device(r, device))[0]]
+    for a, b in zip(same, (y, dx), strict=True):
+        np.testing.assert_allclose(host(a), b, rtol=1e-14, atol=1e-300)
+
+
+def test_unaligned_strided_and_empty(device, xp):
+    buffer = xp.arange(65, dtype="f4") - 30
+    x = buffer[1:].reshape(8, 8)
+    act = kinds.Relu()
+    np.testing.assert_array_equal(host(forward(act, x)), np.maximum(host(x), 0))
+    g = xp.ones((8, 8), "f4")
+    dx, db = backward(act, g.T, x.T, sums=True)
+    np.testing.assert_array_equal(host(dx), host(x.T) > 0)
+    np.testing.assert_array_equal(host(db), (host(x.T) > 0).sum(0))
+    dx, db = backward(act, g[:0], x[:0], sums=True)
+    assert (dx.shape, db.tolist()) == ((0, 8), [0] * 8)
+    assert forward(act, g[:, :0]).shape == (8, 0)
+    assert forward(act, xp.asarray(-2.0)).shape == ()
+
+
+def test_what_does_not_fit_is_refused(device, xp):
+    x, act = xp.ones((3, 4), "f4"), kinds.Relu()
+    with pytest.raises(TypeError, match="not int32"):
+        forward(act, x.astype("i4"))
+    with pytest.raises(ValueError, match="does not fit float32"):
+        forward(act, x, xp.ones(3, "f4"))
+    with pytest.raises(ValueError, match="does not fit float32"):
+        backward(act, x, xp.ones((4, 4), "f4"))
+    with pytest.raises(ValueError, match="rate of dropout"):
+        forward(act, x, rate=1.0, state=to_device(STREAM, device))
+    with pytest.raises(ValueError, match="four uint32"):
+        forward(act, x, rate=0.5)
+    with pytest.raises(ValueError, match="3 elements are odd"):
+        gated_forward(act, x[:, :3])
+
+
+# ------------------------------------------------------------------------------ on the CPU
+
+
+def test_same_bits_on_any_number_of_threads(monkeypatch):
+    from gpugrad.kernels.cpu import threads
+
+    g, x = draw((300, 1500), "float32", CPU, 3), draw((300, 1500), "float32", CPU, 4)
+    found = []
+    for count in (1, 2, 5):
+        monkeypatch.setattr(threads, "THREADS", count)
+        monkeypatch.setattr(threads, "GRAIN", 1000)
+        found.append(b"".join(a.tobytes() for a in backward(kinds.Silu(), g, x, sums=True)))
+    assert len(set(found)) == 1
+
+
+# ------------------------------------------------------------------------------ on CUDA
+
+
+def moved(r):
+    return sum(k["load_bytes"] + k["store_bytes"] for k in r.kernels.values())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_launches_and_bytes_at_a_million(counters, cuda, dtype):
+    rows = cols = 1024
+    x = cuda.ones((rows, cols), dtype)
+    b, act, size = x[0].copy(), kinds.Silu(), x.nbytes
+    for run, least, launches in (
+        (lambda: forward(act, x, b), 2, 1),
+        (lambda: forward(act, x), 2, 1),
+        (lambda: backward(act, x, x, b), 3, 1),
+        (lambda: backward(act, x, x, b, sums=True), 3, 2),
+        (lambda: gated_forward(act, x, b), 1.5, 1),
+        (lambda: gated_backward(act, x[:, ::2], x, b, sums=True), 2.5, 2),
+    ):
+        run()  # compiles
+        with counters() as r:
+            run()
+        own = {n: k for n, k in r.kernels.items() if "ward" in n or "finish" in n}
+        r.kernels.clear()
+        r.kernels.update(own)
+        assert sum(k["launches"] for k in own.values()) == launches
+        assert moved(r) <= 1.05 * least * size
+        assert (r["d2h"], r["h2d"], r["syncs"]) == (0, 0, 0)
+
+
+def test_more_rows_than_blocks(cuda, monkeypatch):
+    """Slabs of many rows: the grid is no larger than asked for."""
+    monkeypatch.setattr(kinds, "resident", lambda block: 1)
+    kinds.plan.cache_clear()
+    check(kinds.Silu(), (1000, 96), "float32", __import__("gpugrad").device("cuda"))
+    assert kinds.plan(96_000, 96, 4, 4).blocks <= 8
+    kinds.plan.cache_clear()
+
+
+def test_places_beyond_two_billion_elements():
+    """What counts elements is 64 bits wide on both sides."""
+    p = kinds.plan(2**40, 1000, 4, 4096)
+    assert int(p.shape["size"]) == 2**40
+    assert p.shape.dtype["rows"] == np.int64
+    assert p.blocks * int(p.shape["rows"]) * 128 >= 2**40 // 8
+    text = source.text("activation")
+    assert "int64 size, width, columns, tiles, rows" in text
+    assert not re.search(r"\bint (row|r|at|column|left)\b", text)
+
+
+def test_loads_and_stores_of_16_bytes(cuda):
+    from cupy_backends.cuda.libs import nvrtc
+
+    names = [kinds.expression("backward", kinds.Silu, d, w, False) for d, w in WIDTHS.items()]
+    program = nvrtc.createProgram(source.text("activation"), "activation.cu", (), ())
+    from cupy._core.core import assemble_cupy_compiler_options
+
+    for name in names:
+        nvrtc.addNameExpression(program, name)
+    options = assemble_cupy_compiler_options(source.OPTIONS)
+    nvrtc.compileProgram(program, (*options, "-arch=compute_80"))
+    text = nvrtc.getPTX(program).decode()
+    parts = text.split(".entry ")[1:]
+    assert len(parts) == len(names)
+    for part in parts:
+        assert re.search(r"ld\.global(\.nc)?\.v(4\.[bfu]32|2\.[bfu]64)", part)
+        assert re.search(r"st\.global\.wb\.v4\.u32", part)
+
+
+WIDTHS = {"float16": 8, "bfloat16": 8, "float32": 4, "float64": 2}
+
+
+def test_every_dtype_is_reported():
+    assert report.KERNELS["activation"] is kinds.VARIANTS
+    for dtype, width in WIDTHS.items():
+        part = f"{source.C_NAMES[dtype]}, {width}"
+        assert any(part in v for v in kinds.VARIANTS)
