@@ -31,15 +31,29 @@ def _convolve(xp: Any, a: Any, b: Any, *, mode: str, method: str) -> Any:
     dtype = np.result_type(a.dtype, b.dtype)
     if dtype.char not in "fdFD" and is_inexact(dtype):  # the libraries lack the narrow types
         a, b = a.astype(np.float32), b.astype(np.float32)
-    if xp is not np and method == "auto" and a.ndim > 1:  # CuPy chooses for one axis only
-        few = min(a.size, b.size) <= _FEW
-        method = "direct" if few or not is_inexact(dtype) else "fft"
-    y = scipy_for(xp, "signal").convolve(a, b, mode=mode, method=method)
+    if xp is np:
+        y = scipy_for(xp, "signal").convolve(a, b, mode=mode, method=method)
+    elif method != "fft" and a.size * b.size <= _FEW:
+        y = _product(xp, a, b, mode)
+    else:
+        method = "direct" if method == "direct" or not is_inexact(dtype) else "fft"
+        y = scipy_for(xp, "signal").convolve(a, b, mode=mode, method=method)
     return y.astype(dtype, copy=False)
 
 
-_FEW = 400
-"""So many products for each element are done before a Fourier transform on the device is."""
+_FEW = 1 << 24
+"""On CUDA up to so many products are done as a matrix product with windows, above by FFT.
+
+CuPy's own direct convolution is compiled anew for each shape of the shorter operand.
+"""
+
+
+def _product(xp: Any, a: Any, b: Any, mode: str) -> Any:
+    if mode == "full":
+        a, b = (a, b) if a.size >= b.size else (b, a)
+        a = xp.pad(a, [(m - 1, m - 1) for m in b.shape])
+    w = xp.lib.stride_tricks.sliding_window_view(a, b.shape)
+    return xp.tensordot(w, xp.flip(b), b.ndim)
 
 
 def _shape(a: ShapeDtype, b: ShapeDtype, *, mode: str, method: str) -> ShapeDtype:

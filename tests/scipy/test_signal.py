@@ -73,7 +73,7 @@ def test_images_and_channels_as_hips_autograd_has_them(device):
 
 
 def test_long_signals_go_by_fft(device):
-    x, k = RNG.normal(size=5000), RNG.normal(size=3000)
+    x, k = RNG.normal(size=6000), RNG.normal(size=3000)
     got = signal.convolve(to_device(x, device), to_device(k, device))
     np.testing.assert_allclose(host(got), np.convolve(x, k), atol=1e-10)
 
