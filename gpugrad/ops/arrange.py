@@ -200,13 +200,18 @@ def block(arrays: Any) -> Any:
     return joined(arrays, depth)
 
 
-def trim_zeros(x: Any, trim: str = "fb") -> Any:
-    """A 1-D ``x`` without the zeros at its front (``"f"``) and back (``"b"``)."""
+def trim_zeros(x: Any, trim: str = "fb", axis: Any = None) -> Any:
+    """``x`` without the slices of zeros at its front (``"f"``) and back (``"b"``) along axes."""
     x = as_array(x)
+    like = shape_dtype(x)
     raw = concrete(x, "trim_zeros")
-    (at,) = np.nonzero(raw.get() if is_cuda(raw) else raw)
-    if not len(at):
-        return getitem(x, slice(0, 0))
-    front = int(at[0]) if "f" in trim.lower() else 0
-    back = int(at[-1]) + 1 if "b" in trim.lower() else shape_dtype(x).shape[0]
-    return getitem(x, slice(front, back))
+    found = np.argwhere(raw.get() if is_cuda(raw) else raw)
+    key: list[slice] = [slice(None)] * like.ndim
+    for a in normal_axes(axis, like.ndim):
+        if len(found):
+            front = int(found[:, a].min()) if "f" in trim.lower() else 0
+            back = int(found[:, a].max()) + 1 if "b" in trim.lower() else like.shape[a]
+            key[a] = slice(front, back)
+        else:
+            key[a] = slice(0, 0)
+    return getitem(x, tuple(key))

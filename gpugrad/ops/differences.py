@@ -76,7 +76,10 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     array or tuple of arrays
         One for each axis; the array itself for a single one.
     """
-    (f, *spacings) = as_arrays(f, *varargs)
+    arrays = [h for h in varargs if not isinstance(h, int | float)]
+    (f, *given) = as_arrays(f, *arrays)
+    rest = iter(given)
+    spacings = [h if isinstance(h, int | float) else next(rest) for h in varargs]
     if not is_inexact(shape_dtype(f).dtype):
         f = f * 1.0
     like = shape_dtype(f)

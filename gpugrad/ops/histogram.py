@@ -13,7 +13,7 @@ from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import Box
 from gpugrad.core.primitive import Primitive
 from gpugrad.device import CPU, to_device
-from gpugrad.ops.cast import is_inexact
+from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.concrete import concrete, like_operands
 from gpugrad.ops.creation import counting
 from gpugrad.ops.differences import diff
@@ -114,7 +114,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     low, high = low * 1.0, high * 1.0
     point = low == high  # NumPy widens a single point to a bin of length 1
     low, high = where(point, low - 0.5, low), where(point, high + 0.5, high)
-    inner = low + (high - low) * (counting([a], count) / count)
+    inner = low + (high - low) * cast(counting([a], count) / count, shape_dtype(low).dtype)
     return like_operands(concatenate([inner, expand_dims(high, 0)]), [a])
 
 
@@ -190,7 +190,7 @@ def histogramdd(
     w = None if weights is None else as_arrays(axes[0], weights)[1]
     n = reshape(_counts(flat, w, math.prod(lengths)), tuple(lengths))
     n = getitem(n, (slice(1, -1),) * rank)
-    n = n * 1.0 if weights is None else n
+    n = n if is_inexact(shape_dtype(n).dtype) else n * 1.0
     if density:
         total = n.sum()
         for i, e in enumerate(edges):

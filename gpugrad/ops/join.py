@@ -19,6 +19,7 @@ from gpugrad.ops.broadcast import broadcast_to, broadcast_to_p, unbroadcast
 from gpugrad.ops.cast import cast
 from gpugrad.ops.creation import device_near, zeros_near
 from gpugrad.ops.indexing import getitem, take
+from gpugrad.ops.operands import as_arrays
 from gpugrad.ops.shape import expand_dims, normal_axis, ravel, reshape
 
 
@@ -283,6 +284,7 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
     """Coordinate matrices from coordinate vectors."""
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing {indexing!r} is neither 'xy' nor 'ij'")
+    arrays = as_arrays(*arrays)
     n = len(arrays)
     order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
     lengths = [math.prod(shape_dtype(a).shape) for a in arrays]

@@ -53,6 +53,7 @@ def frexp(x: Any) -> tuple[Any, Any]:
 def modf(x: Any) -> tuple[Any, Any]:
     """Fractional and integral part, both with the sign of ``x``."""
     x = as_array(x)
+    x = x if is_inexact(shape_dtype(x).dtype) else x * 1.0
     whole = trunc(x)
     return copysign(where(isinf(x), 0, x - whole), x), whole
 
@@ -90,7 +91,7 @@ def real_if_close(x: Any, tol: float = 100) -> Any:
         return x
     if tol > 1:
         tol = float(np.finfo(shape_dtype(x).dtype).eps) * tol
-    return real(x) if bool(abs(concrete(x, "real_if_close").imag).max(initial=0) < tol) else x
+    return real(x) if bool((abs(concrete(x, "real_if_close").imag) < tol).all()) else x
 
 
 def nan_to_num(

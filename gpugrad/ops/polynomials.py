@@ -123,7 +123,7 @@ def poly(seq_of_zeros: Any) -> Any:
         raise ValueError("poly: of a matrix, give its eigenvalues: poly(linalg.eigvals(a))")
     roots = roots if is_inexact(shape_dtype(roots).dtype) else roots * 1.0
     one = zeros_near([roots], (1,), shape_dtype(roots).dtype) + 1
-    p = one
+    p = one if shape_dtype(roots).size else getitem(one, 0)
     for i in range(shape_dtype(roots).shape[0]):
         p = polymul(p, concatenate([one, -getitem(roots, slice(i, i + 1))]))
     return p
@@ -134,6 +134,8 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     x = as_array(x)
     if shape_dtype(x).ndim != 1:
         raise ValueError(f"vander: 1-D numbers are needed, got shape {shape_dtype(x).shape}")
+    if not is_inexact(shape_dtype(x).dtype):  # powers of narrow integers would overflow
+        x = cast(x, np.result_type(shape_dtype(x).dtype, int))
     count = shape_dtype(x).shape[0] if N is None else N
     ones = zeros_near([x], shape_dtype(x).shape, shape_dtype(x).dtype) + 1
     powers = [like_operands(ones, [x])]

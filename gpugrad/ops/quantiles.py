@@ -21,7 +21,7 @@ from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.elementwise import ceil, floor, isnan, maximum, minimum, rint, where
 from gpugrad.ops.indexing import getitem, take_along_axis
 from gpugrad.ops.operands import as_array, as_arrays
-from gpugrad.ops.reductions import cumsum
+from gpugrad.ops.reductions import cumsum, mean
 from gpugrad.ops.shape import expand_dims, moveaxis, normal_axes, reshape
 from gpugrad.ops.sorting import argsort_p, sort_p
 
@@ -112,7 +112,8 @@ def _between(rows: Any, n: Any, q: Any, method: str, nan: bool) -> Any:
     below = _pick(rows, minimum(maximum(low, 0), last), full)
     if isinstance(weight, int):
         return below
-    above = _pick(rows, minimum(maximum(low + 1, 0), last), full)
+    # On an element itself there is none to go to, which might be infinite.
+    above = _pick(rows, minimum(maximum(low + (weight > 0), 0), last), full)
     return below + (above - below) * weight
 
 
@@ -130,8 +131,6 @@ def _quantile(
     like = shape_dtype(x)
     if like.dtype.kind == "c":
         raise TypeError("quantiles of complex numbers have no order; take those of a real part")
-    if like.dtype.kind == "b":
-        raise TypeError("quantiles of booleans: convert with astype first")
     if not is_inexact(like.dtype):
         x = x * 1.0
     dtype = shape_dtype(x).dtype
@@ -293,6 +292,8 @@ def median(
     like = shape_dtype(x)
     if not is_inexact(like.dtype):
         x = x * 1.0
+    if not like.size:
+        return _of_nothing(x, axis, keepdims)
     rows, axes = _rows(x, axis)
     rank, n = shape_dtype(rows).ndim - 1, shape_dtype(rows).shape[-1]
     ordered = sort_p(rows, axis=rank)
@@ -304,8 +305,17 @@ def median(
     return reshape(out, reduced(like.shape, axes, keepdims))
 
 
+def _of_nothing(x: Any, axis: Any, keepdims: bool) -> Any:
+    """The mean of no elements: NaN of the shape that is left."""
+    with np.errstate(invalid="ignore"):
+        return mean(x, axis, keepdims=keepdims)
+
+
 def nanmedian(
     x: Any, axis: Any = None, *, keepdims: bool = False, overwrite_input: bool = False
 ) -> Any:
     """`median` of the elements that are no NaN; NaN where there is none."""
+    x = as_array(x)
+    if not shape_dtype(x).size:
+        return _of_nothing(x, axis, keepdims)
     return _quantile(x, 0.5, axis, "linear", keepdims, None, True)

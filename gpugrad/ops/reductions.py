@@ -254,7 +254,8 @@ def prod(
     left = reduced(like.shape, axes, False)
     x = reshape(moveaxis(x, axes, tuple(range(len(axes)))), (_count(like.shape, axes), *left))
     if x.shape[0] == 0:
-        return cast(sum_p(x, axis=(0,), keepdims=False), x.dtype) + x.dtype.type(1)
+        out = cast(sum_p(x, axis=(0,), keepdims=False), x.dtype) + x.dtype.type(1)
+        return reshape(out, reduced(like.shape, axes, True)) if keepdims else out
     while (n := x.shape[0]) > 1:
         half = n // 2
         y = getitem(x, slice(0, half)) * getitem(x, slice(half, 2 * half))

@@ -28,6 +28,8 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     other one must be finite all the same: see ``docs/conventions.md``.
     """
     if x is not None and y is not None:
+        if any(isinstance(v, list | tuple) for v in (condition, x, y)):
+            condition, x, y = as_arrays(condition, x, y)
         return where_p(condition, x, y)
     if x is not None or y is not None:
         raise ValueError("where takes a condition alone, or with both x and y")

@@ -160,8 +160,10 @@ def lexsort(keys: Any, axis: int = -1) -> Any:
 def sort_complex(x: Any) -> Any:
     """Elements along the last axis by real and then imaginary part, as complex numbers."""
     x = as_array(x)
-    dtype = np.result_type(shape_dtype(x).dtype, np.complex64)
-    return sort(x if shape_dtype(x).dtype == dtype else cast(x, dtype))
+    dtype = shape_dtype(x).dtype
+    if dtype.kind != "c":  # as in NumPy: complex64 for integers of 8 and 16 bits alone
+        x = cast(x, np.complex64 if dtype.char in "bBhH" else np.complex128)
+    return sort(x)
 
 
 def searchsorted(x1: Any, x2: Any, side: str = "left", sorter: Any = None) -> Any:

@@ -58,8 +58,7 @@ def average(
         w = transpose(w, tuple(int(i) for i in np.argsort(axes)))
         w = reshape(w, tuple(n if a in axes else 1 for a, n in enumerate(like.shape)))
         w = broadcast_to(w, like.shape)
-    if not is_inexact(like.dtype):
-        x = x * 1.0
+    x, w = (v if is_inexact(shape_dtype(v).dtype) else v * 1.0 for v in (x, w))
     total = sum_p(w, axis=axes, keepdims=keepdims)
     out = sum_p(x * w, axis=axes, keepdims=keepdims) / total
     return (out, total) if returned else out
@@ -86,6 +85,8 @@ def cov(
     dtype: Any = None,
 ) -> Any:
     """The covariance matrix of variables: the rows of ``m`` (columns, if not ``rowvar``).
+
+    It has the type of the data, where NumPy goes on in float64.
 
     Parameters
     ----------
