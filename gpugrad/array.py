@@ -622,6 +622,12 @@ class Array(Box):
             self._payload.stale = True
             self._payload = Leaf(ref(self))
 
+    def _replace(self, other: Array) -> None:
+        """Another array's value, of any shape and on any device, in the place of a leaf's own."""
+        self._value = other._value
+        self.grad = None
+        self._written()
+
     def _rebind(self, out: Any) -> Array:
         if out.shape != self.shape or out.dtype != self.dtype:
             raise ValueError(

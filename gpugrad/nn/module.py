@@ -193,29 +193,19 @@ class Module:
         self._renew(lambda name, value: ready.get(name, value))
 
     def _renew(self, change: Callable[[str, Array], Array]) -> Self:
-        """Put ``change(name, value)`` in the place of each parameter and buffer."""
-        made: dict[int, Any] = {}  # a shared parameter stays shared
-
-        def renew(name: str, part: Any) -> Any:
-            if id(part) not in made:
-                if isinstance(part, Buffer):
-                    part.value = change(name, part.value)
-                    made[id(part)] = part
-                else:
-                    new = change(name, part.detach())
-                    made[id(part)] = Array(new, requires_grad=part.requires_grad)
-            return made[id(part)]
-
-        for path, module in list(self.named_modules()):
-            for attribute, value in list(vars(module).items()):
-                name = _join(path, module._named_as(attribute))
-                setattr(module, attribute, _renewed(name, value, renew))
+        """Put ``change(name, value)`` in each parameter and buffer, which stay the same objects."""
+        for name, part in list(_once(self._named("", _is_array_or_buffer))):
+            if isinstance(part, Buffer):
+                part.value = change(name, part.value)
+            else:
+                part._replace(change(name, part.detach()))
         return self
 
     def to(self, device: str | Device | None = None, dtype: Any = None) -> Self:
         """Move parameters and buffers, and cast those of floating-point type; returns itself.
 
-        Optimizers are made after this: the parameters are new arrays.
+        Gradients are forgotten. An optimizer that has taken steps keeps its states where they are,
+        so it is made after this.
         """
 
         def change(name: str, a: Array) -> Array:
@@ -281,6 +271,10 @@ def _is_array(part: Any) -> bool:
     return isinstance(part, Box)
 
 
+def _is_array_or_buffer(part: Any) -> bool:
+    return isinstance(part, Box | Buffer)
+
+
 def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """What of an attribute a module is made of, with dotted names."""
     if isinstance(value, Box | Module | Buffer):
@@ -291,17 +285,6 @@ def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, dict):
         for key, part in value.items():
             yield from _parts(_join(name, key), part)
-
-
-def _renewed(name: str, value: Any, renew: Callable[[str, Any], Any]) -> Any:
-    """An attribute with its arrays and buffers renewed, the modules in it left as they are."""
-    if isinstance(value, Box | Buffer):
-        return renew(name, value)
-    if type(value) in (list, tuple):
-        return type(value)(_renewed(_join(name, i), v, renew) for i, v in enumerate(value))
-    if type(value) is dict:
-        return {key: _renewed(_join(name, key), v, renew) for key, v in value.items()}
-    return value
 
 
 def _once(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,318 @@
+"""Schedules of the learning rate, with PyTorch's names.
+
+A schedule sets ``lr`` of each parameter group; ``step()`` is called once an epoch, or once a
+training step, after the optimizer's. Each but `ReduceLROnPlateau` is a formula of the number of
+calls: resuming at any number gives the same rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from gpugrad.optim.optimizer import Optimizer
+
+
+class Schedule:
+    """The base of schedules: ``factor(t)`` times the group's first learning rate.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose learning rates are set, at once and at each `step`.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.last_epoch = 0
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self._set()
+
+    def rate(self, t: int, initial: float) -> float:
+        """The learning rate after ``t`` steps; each schedule defines it."""
+        raise NotImplementedError(f"{type(self).__name__} defines no rate")
+
+    def get_last_lr(self) -> list[float]:
+        """The groups' learning rates now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def step(self) -> None:
+        """Go on by one."""
+        self.last_epoch += 1
+        self._set()
+
+    def _set(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(self.last_epoch, group["initial_lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is."""
+        return {"last_epoch": self.last_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go where another such schedule was."""
+        self.last_epoch = int(state["last_epoch"])
+        self._set()
+
+
+class LambdaLR(Schedule):
+    """``lr_lambda(t)`` times the first learning rate.
+
+    Examples
+    --------
+    >>> import numpy as np, gpugrad as gg
+    >>> optimizer = gg.optim.SGD([gg.Array(np.ones(2))], lr=0.8)
+    >>> schedule = gg.optim.LambdaLR(optimizer, lambda t: 0.5**t)
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.4]
+    """
+
+    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]) -> None:
+        self.lr_lambda = lr_lambda
+        super().__init__(optimizer)
+
+    def rate(self, t: int, initial: float) -> float:
+        return initial * self.lr_lambda(t)
+
+
+class StepLR(Schedule):
+    """Times ``gamma`` every ``step_size`` steps."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def rate(self, t: int, initial: float) -> float:
+        return initial * self.gamma ** (t // self.step_size)
+
+
+class MultiStepLR(Schedule):
+    """Times ``gamma`` at each of the ``milestones``."""
+
+    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
+        self.milestones = sorted(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def rate(self, t: int, initial: float) -> float:
+        return initial * self.gamma ** sum(t >= m for m in self.milestones)
+
+
+class ExponentialLR(Schedule):
+    """Times ``gamma`` at each step."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def rate(self, t: int, initial: float) -> float:
+        return initial * self.gamma**t
+
+
+class LinearLR(Schedule):
+    """From ``start_factor`` to ``end_factor`` over ``total_iters`` steps: a warm-up."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+    ) -> None:
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer)
+
+    def rate(self, t: int, initial: float) -> float:
+        done = min(t / self.total_iters, 1)
+        return initial * (self.start_factor + (self.end_factor - self.start_factor) * done)
+
+
+class CosineAnnealingLR(Schedule):
+    """Half a cosine from the first learning rate to ``eta_min`` over ``T_max`` steps.
+
+    ``eta_min + (initial - eta_min) (1 + cos(pi t / T_max)) / 2`` (Loshchilov & Hutter 2017).
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer)
+
+    def rate(self, t: int, initial: float) -> float:
+        return self.eta_min + _cosine(initial - self.eta_min, 0.0, t / self.T_max)
+
+
+class OneCycleLR(Schedule):
+    """Up from ``max_lr / div_factor`` to ``max_lr``, then down (Smith & Topin 2018).
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose learning rates are set.
+    max_lr : float
+        The largest.
+    total_steps : int
+        How long it takes.
+    pct_start : float
+        The part of the steps that go up.
+    anneal_strategy : {"cos", "linear"}
+        The shape of both parts.
+    div_factor, final_div_factor : float
+        The first is ``max_lr / div_factor``, the last ``final_div_factor`` times smaller yet.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float,
+        total_steps: int,
+        pct_start: float = 0.3,
+        anneal_strategy: Literal["cos", "linear"] = "cos",
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+    ) -> None:
+        if anneal_strategy not in _SHAPES:
+            raise ValueError(f"OneCycleLR: anneal_strategy={anneal_strategy!r} is no shape")
+        self.max_lr = max_lr
+        self.total_steps = total_steps
+        self.pct_start = pct_start
+        self.anneal_strategy = anneal_strategy
+        self.div_factor = div_factor
+        self.final_div_factor = final_div_factor
+        super().__init__(optimizer)
+
+    def rate(self, t: int, initial: float) -> float:
+        if t >= self.total_steps:
+            raise ValueError(f"OneCycleLR: step {t} of a schedule of {self.total_steps} steps")
+        between = _SHAPES[self.anneal_strategy]
+        first = self.max_lr / self.div_factor
+        top = self.pct_start * self.total_steps - 1
+        if t <= top:
+            return between(first, self.max_lr, t / top)
+        last = first / self.final_div_factor
+        return between(self.max_lr, last, (t - top) / (self.total_steps - 1 - top))
+
+
+class SequentialLR(Schedule):
+    """One schedule after another; each begins at 0 when its turn comes.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        The one of all ``schedulers``.
+    schedulers : sequence of Schedule
+        The parts.
+    milestones : sequence of int
+        When the second, the third, ... begins.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, schedulers: Sequence[Schedule], milestones: Sequence[int]
+    ) -> None:
+        if len(milestones) != len(schedulers) - 1:
+            raise ValueError(
+                f"SequentialLR: {len(schedulers)} schedules need {len(schedulers) - 1} "
+                f"milestones, got {len(milestones)}"
+            )
+        self.schedulers = list(schedulers)
+        self.milestones = list(milestones)
+        super().__init__(optimizer)
+
+    def rate(self, t: int, initial: float) -> float:
+        at = sum(t >= m for m in self.milestones)
+        return self.schedulers[at].rate(t - (self.milestones[at - 1] if at else 0), initial)
+
+
+class ReduceLROnPlateau:
+    """Times ``factor`` when a metric has not become better for more than ``patience`` steps.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose learning rates are set.
+    mode : {"min", "max"}
+        Which way the metric becomes better.
+    factor : float
+        What learning rates are multiplied by.
+    patience : int
+        Steps without improvement that are accepted.
+    threshold : float
+        An improvement is by more than this, relative to the best.
+    cooldown : int
+        Steps after a change in which none are counted.
+    min_lr : float
+        The learning rate falls no further.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: Literal["min", "max"] = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"ReduceLROnPlateau: mode={mode!r} is neither 'min' nor 'max'")
+        self.optimizer = optimizer
+        self.mode = mode
+        self.factor = factor
+        self.patience = patience
+        self.threshold = threshold
+        self.cooldown = cooldown
+        self.min_lr = min_lr
+        self.best = math.inf if mode == "min" else -math.inf
+        self.bad_epochs = 0
+        self.cooling = 0
+
+    def step(self, metric: float) -> None:
+        """Look at the metric, and lower the learning rates if it is time to."""
+        metric = float(metric)
+        if self._better(metric):
+            self.best, self.bad_epochs = metric, 0
+        else:
+            self.bad_epochs += 1
+        if self.cooling > 0:
+            self.cooling -= 1
+            self.bad_epochs = 0
+        if self.bad_epochs > self.patience:
+            for group in self.optimizer.param_groups:
+                group["lr"] = max(group["lr"] * self.factor, self.min_lr)
+            self.cooling, self.bad_epochs = self.cooldown, 0
+
+    def _better(self, metric: float) -> bool:
+        if self.mode == "min":
+            return metric < self.best * (1 - self.threshold)
+        return metric > self.best * (1 + self.threshold)
+
+    def get_last_lr(self) -> list[float]:
+        """The groups' learning rates now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen."""
+        return {"best": self.best, "bad_epochs": self.bad_epochs, "cooling": self.cooling}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what another has seen."""
+        self.best = float(state["best"])
+        self.bad_epochs, self.cooling = int(state["bad_epochs"]), int(state["cooling"])
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _linear(start: float, end: float, done: float) -> float:
+    return start + (end - start) * done
+
+
+_SHAPES = {"cos": _cosine, "linear": _linear}

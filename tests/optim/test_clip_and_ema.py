@@ -1,0 +1,64 @@
+"""Clipping and averaging are those of the formulas, on each device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+from gpugrad import nn, optim
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_norm(device, max_norm):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    raw = [rng.standard_normal(s) for s in [(3, 2), (4,), ()]]
+    mine = [gg.Array(np.zeros(np.shape(r)), device=device, requires_grad=True) for r in raw]
+    peers = [torch.zeros(np.shape(r), dtype=torch.float64, requires_grad=True) for r in raw]
+    for p, q, r in zip(mine, peers, raw, strict=True):
+        p.grad, q.grad = gg.Array(r, device=device), torch.tensor(r)
+    norm = optim.clip_grad_norm_(mine, max_norm)
+    np.testing.assert_allclose(float(norm), float(torch.nn.utils.clip_grad_norm_(peers, max_norm)))
+    for p, q in zip(mine, peers, strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy())
+        assert p.grad.device == device
+
+
+def test_values(device):
+    p = gg.Array(np.zeros(3), device=device, requires_grad=True)
+    p.grad = gg.Array(np.array([-2.0, 0.5, np.inf]), device=device)
+    optim.clip_grad_value_(p, 1.0)
+    np.testing.assert_array_equal(p.grad.numpy(), [-1.0, 0.5, 1.0])
+
+
+def test_what_has_no_gradient_is_passed_over():
+    p = gg.Array(np.zeros(3), requires_grad=True)
+    assert float(optim.clip_grad_norm_([p], 1.0)) == 0
+    assert p.grad is None
+
+
+def test_averages_follow_the_weights(device):
+    model = nn.Linear(2, 1, device=device, dtype="float64")
+    ema = optim.EMA(model, decay=0.75)
+    optimizer = optim.SGD(model.parameters(), lr=1.0)
+    want = model.weight.numpy().copy()
+    for t in range(3):
+        slopes = [np.full(p.shape, t + 1.0) for p in model.parameters()]
+        optimizer.step([gg.Array(g, device=device) for g in slopes])
+        ema.update()
+        want = 0.75 * want + 0.25 * model.weight.numpy()
+    now = model.weight.numpy().copy()
+    with ema.applied():
+        np.testing.assert_allclose(model.weight.numpy(), want)
+    np.testing.assert_array_equal(model.weight.numpy(), now)
+    other = optim.EMA(nn.Linear(2, 1, device=device, dtype="float64"))
+    other.load_state_dict(ema.state_dict())
+    for name, mean in ema.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[name].numpy(), mean.numpy())
+    optimizer.step([gg.Array(np.ones(p.shape), device=device) for p in model.parameters()])
+    np.testing.assert_allclose(model.weight.numpy(), now - 1)  # these are the same parameters
+    with pytest.raises(ValueError, match=r"weight has shape \(1, 2\), got nothing"):
+        ema.load_state_dict({})
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        optim.EMA(model, 1.5)

@@ -1,0 +1,122 @@
+"""Schedules give torch.optim's learning rates, and continue where they were."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+from gpugrad import optim
+
+SCHEDULES = {
+    "step": ("StepLR", {"step_size": 3, "gamma": 0.5}),
+    "milestones": ("MultiStepLR", {"milestones": [2, 7, 7], "gamma": 0.1}),
+    "exponential": ("ExponentialLR", {"gamma": 0.9}),
+    "linear": ("LinearLR", {"start_factor": 0.25, "end_factor": 0.75, "total_iters": 4}),
+    "cosine": ("CosineAnnealingLR", {"T_max": 20, "eta_min": 0.01}),
+    "one cycle": ("OneCycleLR", {"max_lr": 0.5, "total_steps": 21}),
+    "one cycle linear": (
+        "OneCycleLR",
+        {"max_lr": 0.5, "total_steps": 25, "pct_start": 0.4, "anneal_strategy": "linear"},
+    ),
+    "lambda": ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
+}
+
+
+def ours():
+    return optim.SGD(
+        [
+            {"params": [gg.Array(np.ones(2))], "lr": 0.3},
+            {"params": [gg.Array(np.ones(3))], "lr": 0.1},
+        ]
+    )
+
+
+def theirs(torch):
+    return torch.optim.SGD(
+        [{"params": [torch.ones(2)], "lr": 0.3}, {"params": [torch.ones(3)], "lr": 0.1}]
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_rates_are_those_of_pytorch(name):
+    torch = pytest.importorskip("torch")
+    cls, settings = SCHEDULES[name]
+    mine = getattr(optim, cls)(ours(), **settings)
+    extra = {"cycle_momentum": False} if cls == "OneCycleLR" else {}
+    peer = getattr(torch.optim.lr_scheduler, cls)(theirs(torch), **settings, **extra)
+    for _ in range(20):
+        np.testing.assert_allclose(mine.get_last_lr(), peer.get_last_lr(), rtol=1e-9)
+        mine.step()
+        peer.step()
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
+def test_a_warm_up_before_a_cosine():
+    torch = pytest.importorskip("torch")
+    optimizer, peer_optimizer = ours(), theirs(torch)
+
+    def parts(o, room):
+        return [room.LinearLR(o, 0.1, total_iters=5), room.CosineAnnealingLR(o, 15)]
+
+    mine = optim.SequentialLR(optimizer, parts(optimizer, optim), [5])
+    room = torch.optim.lr_scheduler
+    peer = room.SequentialLR(peer_optimizer, parts(peer_optimizer, room), [5])
+    for _ in range(19):
+        np.testing.assert_allclose(mine.get_last_lr(), peer.get_last_lr(), rtol=1e-9)
+        mine.step()
+        peer.step()
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_plateaus(mode):
+    torch = pytest.importorskip("torch")
+    settings = {"mode": mode, "factor": 0.5, "patience": 2, "cooldown": 1, "min_lr": 0.02}
+    optimizer, peer_optimizer = ours(), theirs(torch)
+    mine = optim.ReduceLROnPlateau(optimizer, **settings)
+    peer = torch.optim.lr_scheduler.ReduceLROnPlateau(peer_optimizer, **settings)
+    for metric in np.random.default_rng(0).uniform(1, 2, 40):
+        mine.step(metric)
+        peer.step(metric)
+        assert mine.get_last_lr() == [g["lr"] for g in peer_optimizer.param_groups]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_they_continue_where_they_were(name):
+    cls, settings = SCHEDULES[name]
+    first = getattr(optim, cls)(ours(), **settings)
+    for _ in range(7):
+        first.step()
+    second = getattr(optim, cls)(ours(), **settings)
+    second.load_state_dict(first.state_dict())
+    for _ in range(5):
+        assert first.get_last_lr() == second.get_last_lr()
+        first.step()
+        second.step()
+
+
+def test_a_plateau_continues():
+    first = optim.ReduceLROnPlateau(ours(), patience=3)
+    for _ in range(3):
+        first.step(1.0)
+    second = optim.ReduceLROnPlateau(ours(), patience=3)
+    second.load_state_dict(first.state_dict())
+    second.step(1.0)
+    assert second.get_last_lr() == pytest.approx([0.3, 0.1])
+    second.step(1.0)
+    assert second.get_last_lr() == pytest.approx([0.03, 0.01])
+
+
+def test_errors():
+    schedule = optim.OneCycleLR(ours(), 0.1, 2)
+    schedule.step()
+    with pytest.raises(ValueError, match="step 2 of a schedule of 2"):
+        schedule.step()
+    with pytest.raises(ValueError, match="'up'"):
+        optim.ReduceLROnPlateau(ours(), "up")
+    o = ours()
+    with pytest.raises(ValueError, match="2 schedules need 1 milestones, got 2"):
+        optim.SequentialLR(o, [optim.StepLR(o, 1), optim.StepLR(o, 1)], [1, 2])
+    with pytest.raises(ValueError, match="'square'"):
+        optim.OneCycleLR(ours(), 0.1, 3, anneal_strategy="square")
