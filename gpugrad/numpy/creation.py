@@ -26,10 +26,11 @@ def _make(name: str, device: str | Device | None, *args: Any, **kwargs: Any) -> 
         return Array(getattr(namespace(where), name)(*args, **kwargs))
 
 
-def _like(name: str, x: Any, dtype: Any, device: Any) -> Array:
+def _like(name: str, x: Any, dtype: Any, device: Any, shape: Any) -> Array:
     like = shape_dtype(x)
     where = device_near([x]) if device is None else device
-    return _make(name, where, like.shape, dtype=like.dtype if dtype is None else dtype)
+    new = like.shape if shape is None else shape
+    return _make(name, where, new, dtype=like.dtype if dtype is None else dtype)
 
 
 def zeros(shape: Any, dtype: Any = float, *, device: str | Device | None = None) -> Array:
@@ -60,26 +61,29 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) 
     return out
 
 
-def zeros_like(x: Any, dtype: Any = None, *, device: Any = None) -> Array:
+def zeros_like(x: Any, dtype: Any = None, *, device: Any = None, shape: Any = None) -> Array:
     """Zeros of the shape, dtype and device of ``x``."""
-    return _like("zeros", x, dtype, device)
+    return _like("zeros", x, dtype, device, shape)
 
 
-def ones_like(x: Any, dtype: Any = None, *, device: Any = None) -> Array:
+def ones_like(x: Any, dtype: Any = None, *, device: Any = None, shape: Any = None) -> Array:
     """Ones of the shape, dtype and device of ``x``."""
-    return _like("ones", x, dtype, device)
+    return _like("ones", x, dtype, device, shape)
 
 
-def empty_like(x: Any, dtype: Any = None, *, device: Any = None) -> Array:
+def empty_like(x: Any, dtype: Any = None, *, device: Any = None, shape: Any = None) -> Array:
     """An array of the shape, dtype and device of ``x`` whose elements are not set."""
-    return _like("empty", x, dtype, device)
+    return _like("empty", x, dtype, device, shape)
 
 
-def full_like(x: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Any:
-    """One value in the shape, dtype and device of ``x``."""
+def full_like(
+    x: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, shape: Any = None
+) -> Any:
+    """One value in the shape, dtype and device of ``x``, where they are not given."""
     like = shape_dtype(x)
     where = device_near([x]) if device is None else device
-    return full(like.shape, fill_value, like.dtype if dtype is None else dtype, device=where)
+    new = like.shape if shape is None else shape
+    return full(new, fill_value, like.dtype if dtype is None else dtype, device=where)
 
 
 def arange(
@@ -174,9 +178,15 @@ def _holds_traced(x: Any) -> bool:
     return isinstance(x, Box) and x._trace is not None
 
 
-def array(x: Any, dtype: Any = None, *, copy: bool = True, device: Any = None) -> Any:
-    """A new `Array` with the elements of ``x``; gradients flow through."""
-    return asarray(x, dtype, device=device, copy=copy)
+def array(
+    x: Any, dtype: Any = None, *, copy: bool = True, device: Any = None, ndmin: int = 0
+) -> Any:
+    """A new `Array` with the elements of ``x``; gradients flow through.
+
+    ``ndmin`` is how many axes it has at least: further ones come first.
+    """
+    out = asarray(x, dtype, device=device, copy=copy)
+    return reshape(out, (1,) * (ndmin - out.ndim) + out.shape) if out.ndim < ndmin else out
 
 
 def ascontiguousarray(x: Any, dtype: Any = None) -> Any:

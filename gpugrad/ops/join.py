@@ -280,8 +280,8 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     return take(x, _beside(x, np.repeat(np.arange(shape[at]), counts)), at)
 
 
-def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
-    """Coordinate matrices from coordinate vectors."""
+def meshgrid(*arrays: Any, indexing: str = "xy", sparse: bool = False) -> list[Any]:
+    """Coordinate matrices from coordinate vectors; ``sparse`` ones broadcast to them."""
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing {indexing!r} is neither 'xy' nor 'ij'")
     arrays = as_arrays(*arrays)
@@ -289,7 +289,8 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
     order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
     lengths = [math.prod(shape_dtype(a).shape) for a in arrays]
     full = tuple(lengths[i] for i in order)
-    return [
-        broadcast_to(reshape(a, tuple(lengths[i] if order[k] == i else 1 for k in range(n))), full)
+    thin = [
+        reshape(a, tuple(lengths[i] if order[k] == i else 1 for k in range(n)))
         for i, a in enumerate(arrays)
     ]
+    return thin if sparse else [broadcast_to(a, full) for a in thin]

@@ -212,6 +212,8 @@ CALLS = {
     "casting says nothing": lambda np, x: np.concatenate([x, x], axis=1, casting="same_kind"),
     "dtype of a stack": lambda np, x: np.stack([x, x], dtype="f4"),
     "keywords of pad": lambda np, x: np.pad(x, 1, mode="constant", constant_values=2),
+    "shape of a like": lambda np, x: np.full_like(x, 2, shape=(2,)),
+    "sparse coordinates": lambda np, x: np.meshgrid(x[0], x[1], sparse=True)[1],
     "linalg's own outer": lambda np, x: np.linalg.outer(x[0], x[1]),
     "linalg by name": lambda np, x: np.linalg.norm(x=x, ord="fro", axis=(0, 1)),
 }
@@ -234,7 +236,7 @@ def test_arguments_mean_what_they_mean_to_numpy(device, name):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: np.full_like(x, 1, shape=(2,)), "full_like: .*'shape'"),
+        (lambda x: np.std(x, mean=0.0), "std: .*'mean'"),
         (lambda x: np.add(x, x, where=MASK), "add: where="),
         (lambda x: np.matmul(x, x.T, axes=[(0, 1)] * 3), "matmul: axes="),
         (lambda x: np.sum(x, out=np.zeros(())), "sum: .*out="),
