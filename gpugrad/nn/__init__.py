@@ -24,6 +24,14 @@ from gpugrad.nn.init import glorot_uniform, he_normal
 from gpugrad.nn.linear import Linear, init_linear, linear
 from gpugrad.nn.losses import cross_entropy
 from gpugrad.nn.module import Buffer, Module, parameter
+from gpugrad.nn.pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
 
 __all__ = [
     "Buffer",
@@ -34,6 +42,10 @@ __all__ = [
     "ModuleList",
     "Residual",
     "Sequential",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
@@ -50,6 +62,8 @@ __all__ = [
     "init_linear",
     "leaky_relu",
     "linear",
+    "max_pool1d",
+    "max_pool2d",
     "mish",
     "parameter",
     "relu",
