@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from operator import index
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.primitive import Primitive
-from gpugrad.ops.elementwise import exp, log, log1p
+from gpugrad.ops.elementwise import exp, log, log1p, sign
 from gpugrad.ops.entropy import xlog1py, xlogy
+from gpugrad.ops.incomplete import betainc_slope, gammainc_slope
 from gpugrad.ops.special import (
     Special,
     beside,
@@ -67,11 +69,35 @@ def _density(a: Any, x: Any) -> Any:
     return exp(xlogy(a - 1, x) - x - gammaln(a))
 
 
+def _in_double(slope: Callable[..., Any]) -> Callable[..., Any]:
+    def impl(xp: Any, *values: Any) -> Any:
+        dtype = precision([shape_dtype(v) for v in values])
+        wide = [in_precision(v, np.dtype(float)) for v in values]
+        return in_precision(slope(xp, *wide), dtype)
+
+    return impl
+
+
+gammainc_by_a = binary(
+    "gammainc_by_a",
+    "a x",
+    no_derivative("gammainc_by_a", "a"),
+    lambda g, a, x: g * (_density(a, x) * (log(x) - digamma(beside(a, x)))),
+    _in_double(gammainc_slope),
+)
+"""The derivative of `gammainc` in ``a``."""
+
 gammainc = binary(
-    "gammainc", "a x", no_derivative("gammainc", "a"), lambda g, a, x: g * _density(a, x)
+    "gammainc",
+    "a x",
+    lambda g, a, x: g * gammainc_by_a(a, x),
+    lambda g, a, x: g * _density(a, x),
 )
 gammaincc = binary(
-    "gammaincc", "a x", no_derivative("gammaincc", "a"), lambda g, a, x: -g * _density(a, x)
+    "gammaincc",
+    "a x",
+    lambda g, a, x: -g * gammainc_by_a(a, x),
+    lambda g, a, x: -g * _density(a, x),
 )
 
 # 5.12.1
@@ -87,19 +113,40 @@ betaln = binary(
     lambda g, a, b: g * (digamma(a) - digamma(a + b)),
     lambda g, a, b: g * (digamma(b) - digamma(a + b)),
 )
-betainc = Special(  # 8.17.1
-    "betainc",
-    "a b x",
-    (
-        no_derivative("betainc", "a"),
-        no_derivative("betainc", "b"),
-        lambda g, a, b, x: g * _beta_density(beside(a, x), beside(b, x), x),
-    ),
-)
 
 
 def _beta_density(a: Any, b: Any, x: Any) -> Any:
+    """8.17.1: the slope of `betainc` by ``x``, the density of the beta distribution."""
+    a, b = beside(a, x), beside(b, x)
     return exp(xlogy(a - 1, x) + xlog1py(b - 1, -x) - betaln(a, b))
+
+
+def _beta_density_by_a(a: Any, b: Any, x: Any) -> Any:
+    a, b = beside(a, x), beside(b, x)
+    return _beta_density(a, b, x) * (log(x) - digamma(a) + digamma(a + b))
+
+
+betainc_by_a = Special(
+    "betainc_by_a",
+    "a b x",
+    (
+        no_derivative("betainc_by_a", "a"),
+        no_derivative("betainc_by_a", "b"),
+        lambda g, a, b, x: g * _beta_density_by_a(a, b, x),
+    ),
+    _in_double(betainc_slope),
+)
+"""The derivative of `betainc` in ``a``; that in ``b`` follows by 8.17.4."""
+
+betainc = Special(
+    "betainc",
+    "a b x",
+    (
+        lambda g, a, b, x: g * betainc_by_a(a, b, x),
+        lambda g, a, b, x: -g * betainc_by_a(b, a, 1 - x),
+        lambda g, a, b, x: g * _beta_density(a, b, x),
+    ),
+)
 
 
 def log_t_density(df: Any, t: Any) -> Any:
@@ -122,10 +169,18 @@ def _stdtr(xp: Any, df: Any, t: Any) -> Any:
     return xp.where(square < df, half + xp.sign(t) * middle, xp.where(t > 0, 1 - tail, tail))
 
 
+def _t_by_df(df: Any, t: Any) -> Any:
+    """Of ``betainc(df / 2, 1 / 2, z) / 2``, ``z = df / (df + t**2)``, by both of its operands."""
+    half, square = beside(df, t) / 2, df + t * t
+    z = df / square
+    by_z = t * exp((half - 1) * log(z) - 1.5 * log(square) - betaln(half, beside(0.5, z)))
+    return -0.25 * sign(t) * betainc_by_a(half, 0.5, z) - 0.5 * by_z
+
+
 stdtr = binary(
     "stdtr",
     "df t",
-    no_derivative("stdtr", "df"),
+    lambda g, df, t: g * _t_by_df(df, t),
     lambda g, df, t: g * exp(log_t_density(df, t)),
     _stdtr,
 )

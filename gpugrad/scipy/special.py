@@ -1,7 +1,8 @@
 """``scipy.special``, differentiable: SciPy's functions on the CPU, CuPy's on CUDA.
 
-Orders of Bessel functions, the first parameter of incomplete gamma functions and such have no
-derivative in SciPy's terms: asking for one is an error that names them.
+Orders of Bessel functions and of `polygamma`, and the exponent of `zeta`, have no derivative in
+SciPy's terms: asking for one is an error that names them. The parameters of the incomplete gamma
+and beta functions and of `stdtr` have first derivatives, by power series, and no second ones.
 
 Examples
 --------

@@ -58,14 +58,46 @@ def test_what_has_no_rule_says_so_by_name():
 
 def test_parameters_without_derivative_say_so():
     for f, at in (
-        (lambda a: special.gammainc(a, 1.0), "'a'"),
+        (lambda n: special.expn(n, 1.0), "'n'"),
         (lambda v: special.jv(v, 1.0), "'v'"),
-        (lambda b: special.betainc(1.0, b, 0.5), "'b'"),
+        (lambda x: special.zeta(x, 1.0), "'x'"),
+        (gg.grad(lambda a: special.gammainc(a, 1.0)), "'a'"),
+        (gg.grad(lambda b: special.betainc(1.0, b, 0.5)), "'a'"),
     ):
         with pytest.raises(TypeError, match=f"with respect to {at}"):
             gg.grad(f)(1.5)
         with pytest.raises(TypeError, match=f"with respect to {at}"):
             gg.jvp(f, (1.5,), (1.0,))
+
+
+A = np.array([0.05, 0.7, 3.0, 40.0, 500.0])
+
+
+@pytest.mark.parametrize("name", ["gammainc", "gammaincc", "betainc", "stdtr"])
+def test_parameters_of_incomplete_functions(name, device):
+    """By differences of SciPy's, from one end of the distribution to the other."""
+    ours, theirs = getattr(special, name), getattr(scipy.special, name)
+    a = A[:, None] + np.zeros(6)
+    if name == "stdtr":
+        args, count = [a, np.array([-30.0, -2.0, -1e-3, 0.0, 0.5, 5.0]) + 0 * a], 1
+    elif name == "betainc":
+        args, count = [a, a[::-1] + 0.3, np.array([0, 0.01, 0.2, 0.5, 0.8, 1.0]) + 0 * a], 2
+    else:
+        args, count = [a, a * np.array([0, 0.01, 0.5, 1.0, 1.2, 5.0])], 1
+    for i in range(count):
+        step = 3e-3 * args[i] / (1 + np.sqrt(args[i]))
+
+        def at(k, i=i, step=step):
+            return theirs(*args[:i], args[i] + k * step, *args[i + 1 :])
+
+        want = (45 * (at(1) - at(-1)) - 9 * (at(2) - at(-2)) + at(3) - at(-3)) / (60 * step)
+        put = [to_device(x, device) for x in args]
+        got = host(gg.grad(lambda *xs: gnp.sum(ours(*xs)), i)(*put))
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8 * np.abs(want).max())
+        narrow = [x.astype(np.float32) for x in put]
+        low = gg.grad(lambda *xs: gnp.sum(ours(*xs)), i)(*narrow)
+        assert low.dtype == np.float32
+        np.testing.assert_allclose(host(low), want, rtol=1e-3, atol=1e-3 * np.abs(want).max())
 
 
 def test_cupy_has_no_fractional_orders(cuda):

@@ -18,7 +18,7 @@ DISCRETE = ("pmf", "logpmf", "cdf", "logcdf", "sf", "logsf")
 LOC, SCALE = np.array(0.2), np.array(1.3)
 X = np.array([0.45, 0.7, 1.1])
 
-# Arguments of the densities, and how many of the first parameters a distribution function lacks.
+# Arguments, and in how many parameters a distribution function has first derivatives only.
 DRAWN = {
     "norm": ((X - 1, LOC, SCALE), 0),
     "gamma": ((X, np.array([1.5, 2.0, 3.0]), LOC, SCALE), 1),
@@ -54,7 +54,7 @@ def test_value_and_derivatives(name, function, device):
     put = [to_device(np.asarray(a), device) for a in args]
     np.testing.assert_allclose(host(ours(*map(gg.Array, put))), theirs(*args), rtol=1e-11)
     u = np.array([0.3, -1.0, 0.7])
-    for i in set(range(len(args))) - set(fixed):
+    for i in range(name == "poisson", len(args)):
 
         def of(v, i=i):
             return ours(*put[:i], v, *put[i + 1 :])
@@ -69,6 +69,8 @@ def test_value_and_derivatives(name, function, device):
         g = host(slope(put[i]))
         assert g.shape == args[i].shape
         np.testing.assert_allclose(np.sum(g * v), central(reference, args[i], v), rtol=1e-6)
+        if i in fixed:
+            continue
         second = host(gg.jvp(slope, (put[i],), (to_device(v, device),))[1])
         np.testing.assert_allclose(
             np.sum(second * v),
@@ -143,11 +145,6 @@ def test_entropy(name, parameters):
         g = gg.grad(lambda v: at(v, ours))(parameters[i])
         want = (at(parameters[i] + 1e-5, theirs) - at(parameters[i] - 1e-5, theirs)) / 2e-5
         assert abs(g - want) < 1e-7
-
-
-def test_the_parameter_of_a_distribution_function_says_so():
-    with pytest.raises(TypeError, match="gammainc has no derivative with respect to 'a'"):
-        gg.grad(lambda a: stats.gamma.cdf(1.0, a))(2.0)
 
 
 ALPHA = np.array([1.5, 2.0, 3.0])
@@ -243,7 +240,8 @@ def test_singular_covariance(device):
 def test_against_jax(device):
     jax = pytest.importorskip("jax")
     with jax.enable_x64(True):
-        for name, args in DRAWN.items():
+        for name in ("norm", "beta", "t"):
+            args = DRAWN[name]
             f = getattr(jax.scipy.stats, name).logpdf
             every = tuple(range(len(args[0])))
             want = jax.grad(lambda *a, f=f: f(*a).sum(), every)(*args[0])

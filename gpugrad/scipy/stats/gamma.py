@@ -1,6 +1,6 @@
 """The gamma distribution: ``z**(a - 1) exp(-z) / (gamma(a) scale)``, ``z = (x - loc) / scale``.
 
-The distribution function has no derivative in ``a`` here, as in HIPS autograd.
+The distribution function has first derivatives in ``a``, by power series, and no second ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Student's t distribution: ``(1 + z**2 / df)**(-(df + 1) / 2) / (sqrt(df) beta(df / 2, 1 / 2))``.
 
-``z = (x - loc) / scale``. The distribution function has no derivative in ``df`` here, as in HIPS
-autograd.
+``z = (x - loc) / scale``. The distribution function has first derivatives in ``df``, by power
+series, and no second ones.
 """
 
 from __future__ import annotations
