@@ -6,7 +6,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 from weakref import ref
 
 import numpy as np
@@ -209,6 +209,13 @@ class Array(Box):
         """Where the elements are."""
         raw = raw_of(self)
         return default_device() if isinstance(raw, ShapeDtype) else device_of(raw)
+
+    @property
+    def flags(self) -> NoReturn:
+        """There are none; CuPy's functions without a hook ask for them first."""
+        where = dispatch.met_in()
+        wanted = "" if where is None else f", which {where} asks for"
+        raise AttributeError(f"gpugrad.Array has no attribute 'flags'{wanted}")
 
     @property
     def T(self) -> Any:
@@ -418,11 +425,6 @@ class Array(Box):
                 "copied to the host unasked: use x.numpy()"
             )
         return np.array(self._value, dtype=dtype, copy=copy)
-
-    def __getattr__(self, name: str) -> Any:
-        where = None if name.startswith("_") else dispatch.met_in()
-        wanted = "" if where is None else f", which {where} asks of it"
-        raise AttributeError(f"gpugrad.Array has no attribute {name!r}{wanted}")
 
     def __bool__(self) -> bool:
         return bool(self._concrete("bool"))
