@@ -35,6 +35,7 @@ from gpugrad.transforms.batch import per_sample_grad, vmap
 from gpugrad.transforms.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient
 from gpugrad.transforms.extend import defjvp, defvjp, primitive
 from gpugrad.transforms.forward import eval_shape, jvp, linearize, make_jvp
+from gpugrad.transforms.fuse import fuse
 from gpugrad.transforms.jacobians import (
     hessian,
     hessian_vector_product,
@@ -80,6 +81,7 @@ __all__ = [
     "elementwise_grad",
     "eval_shape",
     "from_dlpack",
+    "fuse",
     "grad",
     "hessian",
     "hessian_vector_product",
