@@ -166,7 +166,7 @@ def cross_entropy(
         with np.errstate(all="ignore"):
             return CrossEntropy(_as(total / divisor, logits.dtype), lse, divisor)
     null = np.uint64(0)
-    totals = xp.empty(3, a) if reduction != "none" else null
+    totals: Any = xp.empty(3, a) if reduction != "none" else null
     if logits.size == 0:
         losses[...] = lse[...] = np.nan
         if reduction != "none":
@@ -234,7 +234,7 @@ def cross_entropy_backward(
     whole = null
     if weight is not None and label_smoothing > 0:
         whole = weight.sum(dtype=a)
-    args = (
+    on_device: Any = (
         dense(g),
         np.int32(g.ndim),
         null if divisor is None else divisor,
@@ -246,7 +246,9 @@ def cross_entropy_backward(
     )
     kinds = f"{C_NAMES[labels.dtype.name]}, {width}, {shape.threads}"
     more = (np.int64(ignore_index), np.float64(label_smoothing), whole)
-    _launch("cross_entropy_backward", logits.dtype.name, kinds, shape, logits.shape, args, more)
+    _launch(
+        "cross_entropy_backward", logits.dtype.name, kinds, shape, logits.shape, on_device, more
+    )
     return dx
 
 
