@@ -99,8 +99,9 @@ def _of_reals(name: str, code: str) -> Callable[..., Any]:
     """The kernel for floating-point operands, CuPy's function for others."""
 
     def run(xp: Any, a: Any, b: Any) -> Any:
+        kinds = {v.dtype.kind for v in (a, b) if hasattr(v, "dtype")}
         dtype = xp.result_type(a, b)
-        if dtype.kind != "f":
+        if dtype.kind != "f" or "V" in kinds:  # bfloat16 is of kind V
             return getattr(xp, name)(a, b)
         wide = dtype if dtype.itemsize > 2 else np.dtype(np.float32)  # fmod knows no half
         operands = [v.astype(wide) if hasattr(v, "astype") else wide.type(v) for v in (a, b)]
