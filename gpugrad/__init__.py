@@ -101,6 +101,7 @@ __all__ = [
     "optim",
     "per_sample_grad",
     "primitive",
+    "random",
     "scipy",
     "set_default_device",
     "stop_gradient",
@@ -113,7 +114,7 @@ __all__ = [
 ]
 
 
-_ROOMS = ("data", "nn", "optim", "scipy", "viz")
+_ROOMS = ("data", "nn", "optim", "random", "scipy", "viz")
 
 
 def __getattr__(name: str) -> ModuleType:

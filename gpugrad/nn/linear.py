@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numpy.random import Generator, default_rng
+from numpy.random import Generator
 
+from gpugrad import random
 from gpugrad.array import Array
 from gpugrad.device import Device
 from gpugrad.nn.init import he_normal
@@ -58,8 +59,8 @@ class Linear(Module):
         Whether it adds one.
     device, dtype
         Of the parameters.
-    generator : numpy.random.Generator, optional
-        What draws them.
+    generator : gpugrad.random.Generator, optional
+        What draws them; the default generator if none is given.
 
     Notes
     -----
@@ -85,16 +86,16 @@ class Linear(Module):
         device: str | Device | None = None,
         dtype: Any = "float32",
         *,
-        generator: Generator | None = None,
+        generator: random.Generator | None = None,
     ) -> None:
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        draw = default_rng() if generator is None else generator
+        draw = random.default_generator if generator is None else generator
         limit = 1 / math.sqrt(in_features) if in_features else 0.0
 
         def start(*shape: int) -> Array:
-            return parameter(draw.uniform(-limit, limit, shape), dtype, device=device)
+            return parameter(draw.uniform(-limit, limit, shape, dtype, device=device))
 
         self.weight = start(out_features, in_features)
         self.bias = start(out_features) if bias else None

@@ -13,7 +13,7 @@ from gpugrad import nn
 class Net(nn.Module):
     def __init__(self, device=None):
         super().__init__()
-        draw = np.random.default_rng(0)
+        draw = gg.random.Generator(0)
         self.body = nn.Sequential(
             nn.Linear(3, 4, dtype="float64", device=device, generator=draw),
             nn.tanh,

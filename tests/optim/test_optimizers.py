@@ -77,7 +77,7 @@ def test_gradients_of_a_transform_and_of_the_tape_step_alike(device):
         return (model(x) ** 2).mean()
 
     def make():
-        rng = np.random.default_rng(0)
+        rng = gg.random.Generator(0)
         return nn.Sequential(*[nn.Linear(3, 3, True, device, "f8", generator=rng) for _ in "ab"])
 
     one, two = make(), make()
