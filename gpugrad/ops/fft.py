@@ -97,7 +97,16 @@ def _irfft(xp: Any, x: Any, *, n: int, axis: Axes, norm: str) -> Any:
     # are no real array's transform is not defined.
     if len(axis) > 1:
         x = xp.fft.ifftn(x, axes=axis[:-1], norm=norm)
+    if xp is not np:  # nor is what it makes of imaginary parts at the ends, which NumPy ignores
+        x = x if len(axis) > 1 else x.copy()
+        for at in _ends(n, axis[-1]):
+            x.imag[at] = 0
     return xp.fft.irfft(x, n, axis=axis[-1], norm=norm)
+
+
+def _ends(n: int, axis: int) -> list[tuple[Any, ...]]:
+    """Where in half a spectrum of ``n`` are the elements that are their own conjugates."""
+    return [(*(slice(None),) * axis, end) for end in ((0, n // 2) if n % 2 == 0 else (0,))]
 
 
 irfft_p: Primitive = Primitive(
@@ -118,8 +127,7 @@ irfft_p: Primitive = Primitive(
 
 def _interior(xp: Any, x: Any, *, n: int, axis: int, factor: float) -> Any:
     y = x * factor
-    for end in (0, n // 2) if n % 2 == 0 else (0,):
-        at = (*(slice(None),) * axis, end)
+    for at in _ends(n, axis):
         y[at] = x[at]
     return y
 

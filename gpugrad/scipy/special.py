@@ -14,7 +14,8 @@ array([-0.577216,  0.422784])
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import Any, NoReturn
 
 from gpugrad.ops.bessel import (
     i0,
@@ -157,6 +158,12 @@ __all__ = [
     "yv",
     "zeta",
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    known = not name.startswith("_") and hasattr(import_module("scipy.special"), name)
+    more = ": SciPy has it, but gpugrad has no rule for it" if known else ""
+    raise AttributeError(f"gpugrad.scipy.special has no {name!r}{more}")
 
 
 def zeta(x: Any, q: Any = 1) -> Any:

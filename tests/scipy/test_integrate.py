@@ -9,6 +9,7 @@ import scipy.integrate
 import gpugrad as gg
 import gpugrad.numpy as gnp
 from gpugrad.device import CPU, to_device
+from gpugrad.scipy import dormand_prince
 from gpugrad.scipy.integrate import odeint
 
 Y0 = np.array([0.7, -0.3])
@@ -221,6 +222,23 @@ def test_a_stiff_equation_forward():
     mu = np.array(1000.0)
     want = (end(mu + 1) - end(mu - 1)) / 2
     np.testing.assert_allclose(gg.jvp(end, (mu,), (np.array(1.0),))[1], want, rtol=1e-3)
+
+
+def test_steps_are_as_long_as_the_tolerance_allows():
+    """Dormand and Prince's method by itself: the error asked for, at the price of order 5."""
+    for rtol, most in ((1e-4, 120), (1e-8, 700)):
+        calls = []
+
+        def slope(y, t, calls=calls):
+            calls.append(t)
+            return np.stack([y[1], -y[0]])
+
+        times = [0.0, 3.0, 10.0]
+        y = dormand_prince.solve(np, slope, np.array([0.0, 1.0]), times, rtol, rtol, 1000)
+        error = np.abs(y[:, 0] - np.sin(times)).max()
+        assert error < 30 * rtol
+        assert len(calls) < most
+    assert error > 1e-3 * rtol  # the last tolerance is felt
 
 
 def test_errors(device):

@@ -72,6 +72,17 @@ def test_images_and_channels_as_hips_autograd_has_them(device):
             np.testing.assert_allclose(host(g), theirs, rtol=1e-10)
 
 
+def test_the_result_has_the_axes_of_the_first_operand_first(device):
+    """Whichever of the operands is the longer one."""
+    a, b = RNG.normal(size=(2, 4)), RNG.normal(size=(3, 7))
+    how = {"axes": ([1], [1]), "mode": "full"}
+    want = np.stack([[np.convolve(x, y) for y in b] for x in a])
+    for first, second, order in ((a, b, (0, 1, 2)), (b, a, (1, 0, 2))):
+        put = to_device(first, device), to_device(second, device)
+        got = host(signal.convolve(*put, **how))
+        np.testing.assert_allclose(got, want.transpose(order), rtol=1e-10)
+
+
 def test_long_signals_go_by_fft(device):
     x, k = RNG.normal(size=6000), RNG.normal(size=3000)
     got = signal.convolve(to_device(x, device), to_device(k, device))
