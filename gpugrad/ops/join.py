@@ -39,11 +39,13 @@ def _concatenate_shape(*arrays: ShapeDtype, axis: int) -> ShapeDtype:
 
 
 def _concatenate_vjp(g: Any, arrays_like: Sequence[ShapeDtype], needs: Any, axis: int) -> Any:
-    ends = list(accumulate([a.shape[axis] for a in arrays_like], initial=0))
-    return [
-        unbroadcast(getitem(g, (*(slice(None),) * axis, slice(start, end))), like) if need else None
-        for (start, end), like, need in zip(pairwise(ends), arrays_like, needs, strict=True)
-    ]
+    out, start = [], 0
+    before = (slice(None),) * axis
+    for like, need in zip(arrays_like, needs):
+        end = start + like.shape[axis]
+        out.append(unbroadcast(g[(*before, slice(start, end))], like) if need else None)
+        start = end
+    return out
 
 
 def _concatenate_jvp(ts: Sequence[Any], arrays: Any, arrays_like: Any, axis: int) -> Any:
@@ -117,17 +119,20 @@ pad_p: Primitive = Primitive(
 )
 
 
+_LOOSE = {bool, int, float, complex, list, np.float64, np.complex128}
+"""Types without a device of their own."""
+
+
 def _as_list(arrays: Any, what: str) -> list[Any]:
     if isinstance(arrays, Box):
         return [arrays[i] for i in range(arrays.shape[0])]  # type: ignore[index, attr-defined]
     found = list(arrays)
     if not found:
         raise ValueError(f"{what} needs at least one array")
-    loose = (int, float, complex, list)  # these have no device of their own
-    if not any(isinstance(a, loose) for a in found):
+    if _LOOSE.isdisjoint([type(a) for a in found]):
         return found
-    where = device_near([a for a in found if not isinstance(a, loose)])
-    return [to_device(np.asarray(a), where) if isinstance(a, loose) else a for a in found]
+    where = device_near([a for a in found if type(a) not in _LOOSE])
+    return [to_device(np.asarray(a), where) if type(a) in _LOOSE else a for a in found]
 
 
 def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Any:

@@ -12,7 +12,7 @@ from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.ops.batching import over_axis
 from gpugrad.ops.broadcast import reduced, spread, standing, sum_p
 from gpugrad.ops.cast import cast, is_inexact
-from gpugrad.ops.complex import conj, is_complex, real
+from gpugrad.ops.complex import conj, real
 from gpugrad.ops.elementwise import equal, exp, isfinite, maximum, minimum, unary, where
 from gpugrad.ops.indexing import getitem
 from gpugrad.ops.masked import kept, masked_mean, masked_var, started, worst
@@ -36,8 +36,18 @@ def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
     return math.prod([shape[a] for a in axis])
 
 
+_UFUNCS = {"max": np.maximum, "min": np.minimum, "any": np.logical_or, "all": np.logical_and}
+
+
 def _along(name: str) -> Any:
-    return lambda xp, x, *, axis, keepdims: getattr(xp, name)(x, axis=axis, keepdims=keepdims)
+    ufunc = _UFUNCS.get(name)
+
+    def reduce(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+        if ufunc is not None and type(x) is np.ndarray:  # what NumPy's function comes down to
+            return ufunc.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        return getattr(xp, name)(x, axis=axis, keepdims=keepdims)
+
+    return reduce
 
 
 def _mean(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
@@ -273,6 +283,44 @@ def _times_first(y: Any, last: Any, half: int) -> Any:
     return concatenate([getitem(y, slice(0, 1)) * last, getitem(y, slice(1, half))])
 
 
+def _var(xp: Any, x: Any, *, axis: tuple[int, ...], free: float, keepdims: bool) -> Any:
+    off = x - _mean(xp, x, axis=axis, keepdims=True)
+    squares = (off * off.conj()).real if off.dtype.kind == "c" else off * off
+    total = sum_p(squares, axis=axis, keepdims=keepdims)
+    count = _count(off.shape, axis) - free
+    if count > 0:
+        return total / count
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return total / total.dtype.type(0)
+
+
+def _off(g: Any, x: Any, axis: tuple[int, ...], free: float) -> Any:
+    """``g`` times twice the distance from the mean over ``n - free``, to be conjugated."""
+    count = _count(shape_dtype(x).shape, axis) - free
+    return g * (2 / count if count > 0 else np.inf) * (x - mean_p(x, axis=axis, keepdims=True))
+
+
+def _var_shape(x: ShapeDtype, *, axis: Any, free: float, keepdims: bool) -> ShapeDtype:
+    shape, dtype, _ = _as_float(x, axis=axis, keepdims=keepdims)
+    return ShapeDtype(shape, dtype.type(0).real.dtype if dtype.kind == "c" else dtype)
+
+
+var_p: Primitive = Primitive(
+    "var",
+    _var,
+    shape=_var_shape,
+    vjp=lambda g, x, x_like, axis, free, keepdims: conj(
+        _off(standing(g, x_like, axis, keepdims), x, axis, free)
+    ),
+    jvp=lambda t, x, axis, free, keepdims: sum_p(
+        real(conj(_off(1.0, x, axis, free)) * t), axis=axis, keepdims=keepdims
+    ),
+    batch=over_axis,
+)
+"""Mean squared distance from the mean; that the mean moves too does not count, for the distances
+from it sum to 0."""
+
+
 def var(
     x: Any,
     axis: Any = None,
@@ -293,12 +341,8 @@ def var(
         return masked_var(x, axis, where, ddof if correction is None else correction, keepdims)
     like = shape_dtype(x)
     axes = normal_axes(axis, like.ndim)
-    off = x - mean_p(x, axis=axes, keepdims=True)
-    squares = real(off * conj(off)) if is_complex(x) else off * off
-    count = _count(like.shape, axes) - (ddof if correction is None else correction)
-    total = sum_p(squares, axis=axes, keepdims=keepdims)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return total / (count if count > 0 else total.dtype.type(0))
+    free = ddof if correction is None else correction
+    return var_p(x, axis=axes, free=free, keepdims=keepdims)
 
 
 def std(

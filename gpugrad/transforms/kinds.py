@@ -84,6 +84,8 @@ def as_input(g: Any, x: Any) -> Any:
 def like(value: Any, x: Any, what: str) -> Any:
     """``value``, raw, in the dtype of ``x``; a number also on its device. Else they must agree."""
     value = strip(value)
+    if type(value) is type(raw_of(x)) is np.ndarray and value.dtype == x.dtype:
+        return value
     if shape_dtype(value).weak:
         value = one_like(strip(x)) * value
     raw = [r for r in (raw_of(x), raw_of(value)) if not isinstance(r, ShapeDtype)]
