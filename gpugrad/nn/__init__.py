@@ -20,6 +20,18 @@ from gpugrad.nn.activations import (
 from gpugrad.nn.attention import scaled_dot_product_attention
 from gpugrad.nn.containers import Flatten, Lambda, ModuleList, Residual, Sequential
 from gpugrad.nn.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from gpugrad.nn.distances import (
+    binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
+    cosine_similarity,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+    triplet_margin_loss,
+)
 from gpugrad.nn.init import glorot_uniform, he_normal
 from gpugrad.nn.linear import Linear, init_linear, linear
 from gpugrad.nn.losses import cross_entropy
@@ -46,10 +58,13 @@ __all__ = [
     "adaptive_avg_pool2d",
     "avg_pool1d",
     "avg_pool2d",
+    "binary_cross_entropy_with_logits",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
@@ -59,19 +74,26 @@ __all__ = [
     "glu",
     "hardswish",
     "he_normal",
+    "huber_loss",
     "init_linear",
+    "kl_div",
+    "l1_loss",
     "leaky_relu",
     "linear",
     "max_pool1d",
     "max_pool2d",
     "mish",
+    "mse_loss",
+    "nll_loss",
     "parameter",
     "relu",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
     "softplus",
     "swiglu",
     "tanh",
+    "triplet_margin_loss",
 ]
