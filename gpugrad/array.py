@@ -527,6 +527,8 @@ class Array(Box):
         self._check_hold()
         if isinstance(key, tuple):
             key = tuple([strip(k) for k in key])
+        if isinstance(self._value, np.generic):  # which cannot be written to
+            self._value = np.array(self._value)
         with on(common_device([self._value, strip(value)], "assigning to elements")):
             if is_minus_zero(value):
                 value = _to_device(np.asarray(value), self.device)

@@ -462,6 +462,23 @@ def test_a_traced_array_is_not_lost(device):
     assert (x * 2).item() == 4
 
 
+def test_assigning_to_a_number(device):
+    x = gg.asarray([1.0, 2.0], device=device).sum()
+    x[()] = 5.0
+    assert x.item() == 5.0
+    x[gg.asarray(True, device=device)] = 6.0
+    assert x.item() == 6.0
+
+
+def test_a_mask_without_elements_chooses_nothing(device):
+    x = gg.asarray(np.ones((3, 2)), device=device)
+    for shape in [(0,), (0, 2), (3, 0), (0, 0)]:
+        mask = gg.asarray(np.zeros(shape, bool), device=device)
+        assert x[mask].shape == np.ones((3, 2))[np.zeros(shape, bool)].shape
+    with pytest.raises(IndexError, match=r"a mask of shape \(2,\) does not fit"):
+        x[gg.asarray(np.zeros(2, bool), device=device)]
+
+
 def test_no_copy_to_the_host_unasked(cuda):
     x = gg.Array(cuda.ones(3))
     with pytest.raises(TypeError, match=r"asarray met .*cuda:0, which is not copied"):

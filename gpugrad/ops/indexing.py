@@ -229,7 +229,8 @@ def _check_mask(x: Any, before: list[Any], mask: Any) -> None:
         return
     at = sum(s is not None for s in before)
     want = shape_dtype(x).shape[at : at + mask.ndim]
-    if want != mask.shape:
+    # A length of 0 fits every axis, as in NumPy: nothing is chosen.
+    if len(want) != mask.ndim or any(m not in (n, 0) for m, n in zip(mask.shape, want)):
         raise IndexError(f"a mask of shape {mask.shape} does not fit axes of shape {want}")
 
 
