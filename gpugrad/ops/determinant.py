@@ -55,7 +55,7 @@ def _cofactors(x: Any, y: Any) -> Any:
         return _each(y) * inv_p(x).mT
     singular = equal(y, 0)
     largest = max_p(absolute(x), axis=(like.ndim - 2, like.ndim - 1), keepdims=False)
-    beside = where(equal(largest, 0), 1, largest) * (8 * n * float(np.finfo(like.dtype).eps))
+    beside = where(equal(largest, 0), 1e-20, largest) * (8 * n * float(np.finfo(like.dtype).eps))
     nudged = x + _each(cast(where(singular, beside, 0), like.dtype)) * identity(x, n)
     return _each(where(singular, det_p(nudged), y)) * inv_p(nudged).mT
 
