@@ -31,7 +31,9 @@ def _convolve(xp: Any, a: Any, b: Any, *, mode: str, method: str) -> Any:
     dtype = np.result_type(a.dtype, b.dtype)
     if dtype.char not in "fdFD" and is_inexact(dtype):  # the libraries lack the narrow types
         a, b = a.astype(np.float32), b.astype(np.float32)
-    if xp is np:
+    if xp is np and a.ndim == 1 and method != "fft" and min(a.size, b.size) <= _SHORT:
+        y = np.convolve(a, b, mode)  # type: ignore[call-overload]
+    elif xp is np:
         y = scipy_for(xp, "signal").convolve(a, b, mode=mode, method=method)
     elif method != "fft" and a.size * b.size <= _FEW:
         y = _product(xp, a, b, mode)
@@ -40,6 +42,9 @@ def _convolve(xp: Any, a: Any, b: Any, *, mode: str, method: str) -> Any:
         y = scipy_for(xp, "signal").convolve(a, b, mode=mode, method=method)
     return y.astype(dtype, copy=False)
 
+
+_SHORT = 64
+"""A signal so short is convolved directly, without SciPy's time to choose a method."""
 
 _FEW = 1 << 24
 """On CUDA up to so many products are done as a matrix product with windows, above by FFT.

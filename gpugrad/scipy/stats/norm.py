@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpugrad.ops.elementwise import exp, log
+from gpugrad.ops.elementwise import exp, log, square
 from gpugrad.ops.erf import log_ndtr, ndtr, ndtri
 from gpugrad.scipy.stats.standard import standard
 
@@ -20,7 +20,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
 def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Logarithm of the density."""
     z, scale = standard(x, loc, scale)
-    return -0.5 * (z * z) - log(scale) - _LOG_ROOT_TWO_PI
+    return -0.5 * square(z) - (log(scale) + _LOG_ROOT_TWO_PI)
 
 
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
