@@ -49,6 +49,11 @@ def is_registered(value: Any) -> bool:
     return type(value) in _classes
 
 
+def any_registered() -> bool:
+    """Whether a user registered any type at all."""
+    return bool(_classes)
+
+
 def isbox(x: Any) -> bool:
     """Whether ``x`` is being traced."""
     return isinstance(x, core.Box) and x._trace is not None

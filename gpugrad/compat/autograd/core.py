@@ -9,7 +9,13 @@ from typing import Any
 
 import gpugrad as gg
 from gpugrad.compat.autograd import deprecated
-from gpugrad.compat.autograd.boxes import fitting, getval, is_registered, new_box
+from gpugrad.compat.autograd.boxes import (
+    any_registered,
+    fitting,
+    getval,
+    is_registered,
+    new_box,
+)
 from gpugrad.compat.autograd.nodes import Node, notrace_primitives
 from gpugrad.compat.autograd.vector_space import (
     Opaque,
@@ -380,11 +386,15 @@ def _found(makers: dict[int, Any], argnum: int, what: str, fun: Any) -> Any:
     return makers[argnum]
 
 
+def holds_registered(x: Any) -> bool:
+    """Whether objects of a type that a user registered are among the leaves of ``x``."""
+    return any_registered() and any(is_registered(getval(v)) for v in flatten(x)[0])
+
+
 def make_vjp(fun: Callable[[Any], Any], x: Any) -> tuple[Callable[[Any], Any], Any]:
     """The function that pulls cotangents back through ``fun`` at ``x``, and its value there."""
-    leaves, tree = flatten(x)
-    if any(is_registered(getval(v)) for v in leaves):
-        return _make_vjp_of_objects(fun, leaves, tree)  # type: ignore[no-any-return]
+    if holds_registered(x):
+        return _make_vjp_of_objects(fun, *flatten(x))  # type: ignore[no-any-return]
     out, pull = gg.vjp(fun, x)
     return lambda g: pull(g)[0], out
 

@@ -20,17 +20,22 @@ make_vjp = unary_to_nary(core.make_vjp)
 make_jvp = unary_to_nary(core.make_jvp)
 
 
-@unary_to_nary
-def value_and_grad(fun: Callable[[Any], Any], x: Any) -> Any:
-    """The value of ``fun``, one real number, and its gradient with respect to one argument."""
+def _value_and_grad(fun: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+    if not core.holds_registered(x):
+        ans, gradient = gg.value_and_grad(fun)(x)
+        vspace(ans)  # a number that has derivatives
+        return ans, gradient
     vjp, ans = core.make_vjp(fun, x)
     vs = vspace(ans)
     if vs.size != 1:
-        raise TypeError(
-            "grad and value_and_grad apply to functions whose value is one real number. Use "
-            "jacobian, elementwise_grad or holomorphic_grad."
-        )
+        raise TypeError("grad and value_and_grad apply to functions whose value is one real number")
     return ans, vjp(vs.ones())
+
+
+@unary_to_nary
+def value_and_grad(fun: Callable[[Any], Any], x: Any) -> Any:
+    """The value of ``fun``, one real number, and its gradient with respect to one argument."""
+    return _value_and_grad(fun, x)
 
 
 @unary_to_nary
@@ -57,7 +62,7 @@ def grad(fun: Callable[[Any], Any], x: Any) -> Any:
     >>> grad(lambda p: np.sum(p["w"] ** 2) * p["b"])({"w": np.array([1.0, 2.0]), "b": 3.0})
     {'w': array([ 6., 12.]), 'b': 5.0}
     """
-    return value_and_grad(fun)(x)[1]
+    return _value_and_grad(fun, x)[1]
 
 
 @unary_to_nary
