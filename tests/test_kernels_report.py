@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gpugrad.kernels import attention, report, source
+from gpugrad.kernels import activation, attention, report, source
 
 
 def test_every_source_is_reported(pytestconfig):
@@ -17,7 +17,8 @@ def test_no_spills_and_no_local_memory(cuda, arch):
     assert len(rows) == sum(map(len, report.KERNELS.values()))
     for u in rows:
         tile = u.kernel in attention.VARIANTS  # of sums in registers: a block or two is resident
-        assert 0 < u.registers <= (255 if tile else 64), u
+        pair = u.kernel in activation.VARIANTS  # two blocks of 256 threads are resident at least
+        assert 0 < u.registers <= (255 if tile else 128 if pair else 64), u
         assert u.stack == u.spill_stores == u.spill_loads == 0, u
 
 
