@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.primitive import LINEAR, Primitive
+from gpugrad.ops.batching import over_axis
 from gpugrad.ops.broadcast import broadcast_to, sum_p
 from gpugrad.ops.cast import is_inexact
-from gpugrad.ops.elementwise import absolute, logical_xor, mod, where
+from gpugrad.ops.elementwise import absolute, mod, where
 from gpugrad.ops.indexing import getitem
-from gpugrad.ops.join import concatenate
+from gpugrad.ops.join import concatenate, pad_p
 from gpugrad.ops.operands import as_array, as_arrays
 from gpugrad.ops.reductions import cumsum
 from gpugrad.ops.shape import normal_axes, normal_axis, ravel, reshape
@@ -21,9 +23,30 @@ def along(x: Any, axis: int, part: slice) -> Any:
     return getitem(x, (*(slice(None),) * axis, part))
 
 
-def _step(x: Any, axis: int) -> Any:
-    later, sooner = along(x, axis, slice(1, None)), along(x, axis, slice(None, -1))
-    return logical_xor(later, sooner) if shape_dtype(x).dtype.kind == "b" else later - sooner
+def _difference(xp: Any, x: Any, *, axis: int) -> Any:
+    before = (slice(None),) * axis
+    later, sooner = x[(*before, slice(1, None))], x[(*before, slice(None, -1))]
+    return xp.logical_xor(later, sooner) if x.dtype.kind == "b" else later - sooner
+
+
+def _difference_vjp(g: Any, x_like: ShapeDtype, axis: int) -> Any:
+    if not x_like.shape[axis]:
+        return g
+    # What is after an element counts it negatively: the difference of g between zeros, negated.
+    width = tuple((int(a == axis),) * 2 for a in range(x_like.ndim))
+    return -difference_p(pad_p(g, width=width, value=0), axis=axis)
+
+
+difference_p: Primitive = Primitive(
+    "difference",
+    _difference,
+    shape=lambda x, *, axis: ShapeDtype(
+        (*x.shape[:axis], max(x.shape[axis] - 1, 0), *x.shape[axis + 1 :]), x.dtype
+    ),
+    vjp=_difference_vjp,
+    jvp=LINEAR,
+    batch=over_axis,
+)
 
 
 def _edge(part: Any, x: Any, axis: int) -> Any:
@@ -44,14 +67,14 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     parts = [_edge(p, x, at) for p in (prepend, x, append) if p is x or shape_dtype(p).size]
     x = concatenate(parts, at) if len(parts) > 1 else x
     for _ in range(n):
-        x = _step(x, at)
+        x = difference_p(x, axis=at)
     return x
 
 
 def ediff1d(x: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of neighbours in the flattened array, with values at both ends."""
     x, end, begin = as_arrays(x, *(() if v is None else v for v in (to_end, to_begin)))
-    x = _step(ravel(x), 0)
+    x = difference_p(ravel(x), axis=0)
     parts = [ravel(p) for p in (begin, x, end) if p is x or shape_dtype(p).size]
     return concatenate(parts) if len(parts) > 1 else x
 

@@ -26,18 +26,44 @@ def _positions(x: ShapeDtype, **params: Any) -> ShapeDtype:
     return ShapeDtype(x.shape, np.dtype(np.intp))
 
 
-argsort_p = Primitive(
-    "argsort",
-    lambda xp, x, *, axis: xp.argsort(x, axis=axis, kind="stable"),
-    shape=_positions,
-    batch=over_axis,
-)
+def _argsort(xp: Any, x: Any, *, axis: int) -> Any:
+    if xp is np and x.size > 1000 and x.dtype.kind in "iuf":
+        # NumPy's plain sort is many times as fast, and stable where no two elements tie.
+        order = np.argsort(x, axis=axis)
+        if not _ties(np.take_along_axis(x, order, axis), axis):
+            return order
+    return xp.argsort(x, axis=axis, kind="stable")
 
+
+def _ties(x: Any, axis: int) -> bool:
+    """Whether neighbours along a sorted axis are equal, or not a number."""
+    before = (slice(None),) * axis
+    rises = x[(*before, slice(None, -1))] < x[(*before, slice(1, None))]
+    return not rises.all()
+
+
+argsort_p = Primitive("argsort", _argsort, shape=_positions, batch=over_axis)
+
+
+def _inverse(xp: Any, order: Any, *, axis: int) -> Any:
+    out = xp.empty_like(order)
+    places = xp.arange(order.shape[axis]).reshape((-1,) + (1,) * (order.ndim - axis - 1))
+    if order.ndim == 1:
+        out[order] = places
+    else:
+        xp.put_along_axis(out, order, xp.broadcast_to(places, order.shape), axis)
+    return out
+
+
+inverse_p = Primitive("inverse_permutation", _inverse, "order", shape=_positions, batch=over_axis)
+"""Where each position went: a permutation's inverse, along an axis."""
+
+# Sorted values are the same whether the sort is stable or not: only the gradient tells ties apart.
 sort_p: Primitive = Primitive(
     "sort",
-    lambda xp, x, *, axis: xp.sort(x, axis=axis, kind="stable"),
+    lambda xp, x, *, axis: xp.sort(x, axis=axis),
     shape=lambda x, *, axis: x,
-    vjp=lambda g, order, axis: take_along_axis(g, argsort_p(order, axis=axis), axis),
+    vjp=lambda g, order, axis: take_along_axis(g, inverse_p(order, axis=axis), axis),
     jvp=lambda t, order, axis: take_along_axis(t, order, axis),
     derived={"order": lambda x, axis: argsort_p(x, axis=axis)},
     batch=over_axis,

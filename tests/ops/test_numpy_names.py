@@ -497,3 +497,17 @@ def test_nan_in_quantiles_and_sorts(device):
 def test_errors_say_what_is_needed(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_long_sorts_are_stable():
+    """A sort that is not stable is taken only where nothing ties."""
+    rng = np.random.default_rng(0)
+    some = rng.uniform(size=2000)
+    some[some > 0.5] = np.nan
+    for x in (rng.permutation(2000) * 1.0, rng.integers(0, 50, 2000), some):
+        np.testing.assert_array_equal(gnp.argsort(x), np.argsort(x, kind="stable"))
+    table = rng.permutation(3000).reshape(2, 1500) * 1.0
+    table[1, :2] = 7.0
+    for axis in (0, 1):
+        order = np.argsort(table, axis, kind="stable")
+        np.testing.assert_array_equal(gnp.argsort(table, axis), order)
