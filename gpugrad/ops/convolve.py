@@ -217,7 +217,7 @@ def convolve_axes(a: Any, b: Any, axes: Any, dot_axes: Any, mode: str, method: s
         normal_axes(tuple(dot_axes[1]), len(right)),
     )
     n, m = [left[i] for i in axes[0]], [right[i] for i in axes[1]]
-    if len(n) != len(m) or not n or 0 in (*n, *m):
+    if len(n) != len(m) or 0 in (*n, *m):
         raise ValueError(
             f"convolve: axes {axes} of shapes {left} and {right} are no pairs of axes with elements"
         )
@@ -230,6 +230,8 @@ def convolve_axes(a: Any, b: Any, axes: Any, dot_axes: Any, mode: str, method: s
             f"convolve: for mode 'valid' one operand is the longer one along every axis, got "
             f"lengths {n} and {m}"
         )
+    if not n:
+        return tensordot(a, b, dots)
     kind = "full" if mode == "same" else mode
     if len(n) == len(left) == len(right):
         a, b = permute(a, axes[0]), permute(b, axes[1])

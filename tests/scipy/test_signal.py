@@ -83,6 +83,16 @@ def test_the_result_has_the_axes_of_the_first_operand_first(device):
         np.testing.assert_allclose(got, want.transpose(order), rtol=1e-10)
 
 
+def test_no_axes_to_convolve():
+    """Then it is an outer product, or a sum of products, as in HIPS autograd."""
+    np.testing.assert_allclose(
+        signal.convolve(IMAGE, KERNEL, ([], [])), np.tensordot(IMAGE, KERNEL, 0)
+    )
+    np.testing.assert_allclose(
+        signal.convolve(IMAGE, IMAGE, ([], []), ([0], [0])), IMAGE.T @ IMAGE, rtol=1e-12
+    )
+
+
 def test_long_signals_go_by_fft(device):
     x, k = RNG.normal(size=6000), RNG.normal(size=3000)
     got = signal.convolve(to_device(x, device), to_device(k, device))
