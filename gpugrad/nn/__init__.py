@@ -1,5 +1,21 @@
 """Parts of neural networks: plain functions of arrays, on whichever device the arrays are."""
 
+from gpugrad.nn.activation_layers import (
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Dropout,
+    Hardswish,
+    LeakyReLU,
+    Mish,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    SwiGLU,
+    Tanh,
+)
 from gpugrad.nn.activations import (
     dropout,
     elu,
@@ -20,6 +36,12 @@ from gpugrad.nn.activations import (
 from gpugrad.nn.attention import scaled_dot_product_attention
 from gpugrad.nn.containers import Flatten, Lambda, ModuleList, Residual, Sequential
 from gpugrad.nn.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from gpugrad.nn.conv_layers import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+)
 from gpugrad.nn.distances import (
     binary_cross_entropy_with_logits,
     cosine_embedding_loss,
@@ -32,6 +54,7 @@ from gpugrad.nn.distances import (
     smooth_l1_loss,
     triplet_margin_loss,
 )
+from gpugrad.nn.embedding import embedding
 from gpugrad.nn.init import glorot_uniform, he_normal
 from gpugrad.nn.linear import Linear, init_linear, linear
 from gpugrad.nn.losses import cross_entropy
@@ -44,16 +67,48 @@ from gpugrad.nn.pool import (
     max_pool1d,
     max_pool2d,
 )
+from gpugrad.nn.pool_layers import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
     "Buffer",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "Dropout",
     "Flatten",
+    "Hardswish",
     "Lambda",
+    "LeakyReLU",
     "Linear",
+    "MaxPool1d",
+    "MaxPool2d",
+    "Mish",
     "Module",
     "ModuleList",
+    "ReLU",
     "Residual",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "SwiGLU",
+    "Tanh",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "avg_pool1d",
@@ -68,6 +123,7 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "elu",
+    "embedding",
     "geglu",
     "gelu",
     "glorot_uniform",

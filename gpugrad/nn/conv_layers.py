@@ -1,0 +1,196 @@
+"""The convolutions as modules."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gpugrad import random
+from gpugrad.device import Device
+from gpugrad.nn import conv
+from gpugrad.nn.module import Module, parameter
+
+__all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
+
+
+class _Conv(Module):
+    """What convolutions share: their settings, and weights that start as PyTorch's do.
+
+    Weight and bias start uniform between ``±1/sqrt(n)`` for ``n`` weights an output.
+    """
+
+    _axes: int
+    _transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...],
+        padding: int | tuple[int, ...] | str,
+        dilation: int | tuple[int, ...],
+        groups: int,
+        bias: bool,
+        device: str | Device | None,
+        dtype: Any,
+        generator: random.Generator | None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"{name}: {in_channels} and {out_channels} channels are no multiples of "
+                f"{groups} groups"
+            )
+        if isinstance(kernel_size, int):
+            kernel_size = (kernel_size,) * self._axes
+        kernel = tuple(kernel_size)
+        if len(kernel) != self._axes:
+            raise ValueError(f"{name}: kernel_size is one number or {self._axes}, got {kernel}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.groups = groups
+        outer, inner = (out_channels, in_channels)[:: -1 if self._transposed else 1]
+        draw = random.default_generator if generator is None else generator
+        limit = 1 / math.sqrt(inner // groups * math.prod(kernel))
+
+        def start(*shape: int) -> Any:
+            return parameter(draw.uniform(-limit, limit, shape, dtype, device=device))
+
+        self.weight = start(outer, inner // groups, *kernel)
+        self.bias = start(out_channels) if bias else None
+
+    def extra_repr(self) -> str:
+        words = [f"{self.in_channels}", f"{self.out_channels}", f"kernel_size={self.kernel_size}"]
+        for name, usual in [("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1)]:
+            value = getattr(self, name)
+            words += [f"{name}={value}"] if value != usual else []
+        return ", ".join(words if self.bias is not None else [*words, "bias=False"])
+
+
+class _Straight(_Conv):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] | str = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        device: str | Device | None = None,
+        dtype: Any = "float32",
+        *,
+        generator: random.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
+            device, dtype, generator,
+        )  # fmt: skip
+
+    def _settings(self) -> tuple[Any, ...]:
+        return self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+
+
+class Conv1d(_Straight):
+    """`conv1d` with weights of its own: (N, in_channels, L) to (N, out_channels, L').
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        How many there are.
+    kernel_size, stride, padding, dilation, groups
+        As for `conv1d`.
+    bias : bool
+        Whether it adds one.
+    device, dtype
+        Of the parameters.
+    generator : gpugrad.random.Generator, optional
+        What draws them.
+    """
+
+    _axes = 1
+
+    def forward(self, x: Any) -> Any:
+        return conv.conv1d(x, *self._settings())
+
+
+class Conv2d(_Straight):
+    """`conv2d` with weights of its own: (N, in_channels, H, W) to (N, out_channels, H', W').
+
+    The parameters are those of `Conv1d`, with one number or two where lengths are meant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad import nn
+    >>> layer = nn.Conv2d(3, 8, 3, padding=1)
+    >>> layer
+    Conv2d(3, 8, kernel_size=(3, 3), padding=1, parameters=224)
+    >>> layer(np.ones((2, 3, 6, 5), "float32")).shape
+    (2, 8, 6, 5)
+    """
+
+    _axes = 2
+
+    def forward(self, x: Any) -> Any:
+        return conv.conv2d(x, *self._settings())
+
+
+class _Transposed(_Conv):
+    _transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] = 0,
+        output_padding: int | tuple[int, ...] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | tuple[int, ...] = 1,
+        device: str | Device | None = None,
+        dtype: Any = "float32",
+        *,
+        generator: random.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
+            device, dtype, generator,
+        )  # fmt: skip
+        self.output_padding = output_padding
+
+    def _settings(self) -> tuple[Any, ...]:
+        return (
+            self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups,
+            self.dilation,
+        )  # fmt: skip
+
+
+class ConvTranspose1d(_Transposed):
+    """`conv_transpose1d` with weights of its own; the parameters are `Conv1d`'s.
+
+    ``output_padding`` lengthens the output at its end.
+    """
+
+    _axes = 1
+
+    def forward(self, x: Any) -> Any:
+        return conv.conv_transpose1d(x, *self._settings())
+
+
+class ConvTranspose2d(_Transposed):
+    """`conv_transpose2d` with weights of its own; the parameters are `ConvTranspose1d`'s."""
+
+    _axes = 2
+
+    def forward(self, x: Any) -> Any:
+        return conv.conv_transpose2d(x, *self._settings())

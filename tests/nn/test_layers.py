@@ -1,0 +1,122 @@
+"""Layers with PyTorch's weights give its outputs and every gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+from gpugrad import nn
+
+torch = pytest.importorskip("torch")
+
+# name: how it is made, on both sides alike, and the input's shape
+LAYERS = {
+    "Linear": ((3, 4), {}, (5, 3)),
+    "Linear of sequences": ((3, 4), {"bias": False}, (2, 5, 3)),
+    "Conv1d": ((2, 4, 3), {"stride": 2, "padding": 1}, (2, 2, 9)),
+    "Conv2d": ((2, 4, 3), {"padding": 1}, (2, 2, 6, 5)),
+    "Conv2d grouped": (
+        (4, 6, (3, 2)),
+        {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2, "bias": False},
+        (2, 4, 7, 6),
+    ),
+    "Conv2d same": ((2, 2, 3), {"padding": "same"}, (1, 2, 5, 5)),
+    "ConvTranspose1d": ((2, 4, 3), {"stride": 2, "output_padding": 1}, (2, 2, 5)),
+    "ConvTranspose2d": (
+        (4, 2, 3),
+        {"stride": 2, "padding": 1, "groups": 2, "dilation": 1},
+        (2, 4, 4, 3),
+    ),
+    "MaxPool1d": ((2,), {}, (2, 3, 7)),
+    "MaxPool2d": ((3,), {"stride": 2, "padding": 1}, (2, 3, 7, 6)),
+    "AvgPool1d": ((2,), {"ceil_mode": True}, (2, 3, 7)),
+    "AvgPool2d": (((2, 3),), {"padding": 1, "count_include_pad": False}, (2, 3, 6, 6)),
+    "AdaptiveAvgPool1d": ((3,), {}, (2, 3, 7)),
+    "AdaptiveAvgPool2d": (((2, 3),), {}, (2, 3, 7, 5)),
+    "Flatten": ((), {}, (2, 3, 4)),
+    "ReLU": ((), {}, (4, 5)),
+    "LeakyReLU": ((0.2,), {}, (4, 5)),
+    "ELU": ((0.7,), {}, (4, 5)),
+    "SELU": ((), {}, (4, 5)),
+    "GELU": ((), {}, (4, 5)),
+    "GELU tanh": (("tanh",), {}, (4, 5)),
+    "SiLU": ((), {}, (4, 5)),
+    "Mish": ((), {}, (4, 5)),
+    "Hardswish": ((), {}, (4, 5)),
+    "Sigmoid": ((), {}, (4, 5)),
+    "Tanh": ((), {}, (4, 5)),
+    "Softplus": ((2.0, 5.0), {}, (4, 5)),
+    "GLU": ((1,), {}, (4, 6)),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_they_agree_with_pytorch(case, device):
+    name = case.split()[0]
+    args, options, shape = LAYERS[case]
+    torch.manual_seed(0)
+    theirs = getattr(torch.nn, name)(*args, **options).double()
+    mine = getattr(nn, name)(*args, **options).to(device, "float64")
+    mine.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(shape)
+    given = torch.tensor(x, requires_grad=True)
+    want = theirs(given)
+    u = rng.standard_normal(want.shape)
+    want.backward(torch.tensor(u))
+
+    y, pull = gg.vjp(lambda m, x: m(x), mine, gg.Array(x, device=device))
+    assert y.device == device
+    np.testing.assert_allclose(y.numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-12)
+    slopes, slope = pull(gg.Array(u, device=device))
+    np.testing.assert_allclose(slope.numpy(), given.grad.numpy(), rtol=1e-9, atol=1e-12)
+    found = dict(slopes.named_parameters())
+    for key, p in theirs.named_parameters():
+        np.testing.assert_allclose(
+            found[key].numpy(), p.grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=key
+        )
+
+
+@pytest.mark.parametrize("case", [c for c in LAYERS if c.startswith(("Linear", "Conv"))])
+def test_first_weights_spread_as_those_of_pytorch(case):
+    args, options, _ = LAYERS[case]
+    theirs = getattr(torch.nn, case.split()[0])(*args, **options)
+    gg.random.seed(0)
+    mine = getattr(nn, case.split()[0])(*args, **options)
+    for (name, p), (other, q) in zip(
+        mine.named_parameters(), theirs.named_parameters(), strict=True
+    ):
+        assert (name, p.shape) == (other, tuple(q.shape))
+        fan = np.prod(theirs.weight.shape[1:])
+        assert np.abs(p.numpy()).max() <= 1 / np.sqrt(fan)
+        assert p.dtype == np.float32
+
+
+def test_dropout_drops_while_training(device):
+    x = gg.Array(np.ones(10_000, "f4"), device=device)
+    layer = nn.Dropout(0.3, generator=gg.random.Generator(0))
+    y, pull = gg.vjp(layer, x)
+    kept = y.numpy() != 0
+    assert abs(kept.mean() - 0.7) < 0.02
+    np.testing.assert_allclose(y.numpy()[kept], 1 / 0.7, rtol=1e-6)
+    np.testing.assert_array_equal(pull(y)[0].numpy() != 0, kept)
+    assert (layer(x).numpy() != y.numpy()).any()  # another mask each time
+    again = nn.Dropout(0.3, generator=gg.random.Generator(0))
+    np.testing.assert_array_equal(again(x).numpy(), y.numpy())
+    np.testing.assert_array_equal(layer.eval()(x).numpy(), x.numpy())
+
+
+def test_swiglu():
+    x = np.random.default_rng(0).standard_normal((3, 8))
+    a, b = np.split(x, 2, axis=-1)
+    np.testing.assert_allclose(nn.SwiGLU()(x), a * b / (1 + np.exp(-b)))
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="3 and 4 channels are no multiples of 2"):
+        nn.Conv2d(3, 4, 3, groups=2)
+    with pytest.raises(ValueError, match="kernel_size"):
+        nn.Conv2d(3, 4, (3, 3, 3))
+    with pytest.raises(ValueError, match=r"got 1\.5"):
+        nn.Dropout(1.5)
