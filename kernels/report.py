@@ -21,6 +21,7 @@ from gpugrad.kernels import (
     philox,
     pool,
     scatter,
+    segment,
     softmax,
     source,
 )
@@ -37,6 +38,7 @@ KERNELS = {
     "philox": philox.VARIANTS,
     "pool": pool.VARIANTS,
     "scatter": scatter.VARIANTS,
+    "segment": segment.VARIANTS,
     "softmax": softmax.VARIANTS,
 }
 """The name of each file in ``cuda/``, with the kernels to instantiate from it."""

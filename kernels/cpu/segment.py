@@ -1,0 +1,45 @@
+"""Sums and largest elements over rows of the same number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from gpugrad.kernels.cpu import threads
+
+_jit = numba.njit(cache=True, nogil=True)
+
+
+@_jit  # type: ignore[misc, unused-ignore]
+def _total(start: int, stop: int, out: Any, values: Any, rows: Any) -> None:
+    for i in range(values.shape[0]):
+        row = rows[i]
+        if 0 <= row < out.shape[0]:
+            for c in range(start, stop):
+                out[row, c] += values[i, c]
+
+
+@_jit  # type: ignore[misc, unused-ignore]
+def _largest(start: int, stop: int, out: Any, values: Any, rows: Any) -> None:
+    for i in range(values.shape[0]):
+        row = rows[i]
+        if 0 <= row < out.shape[0]:
+            for c in range(start, stop):
+                v = values[i, c]
+                if v > out[row, c] or v != v:
+                    out[row, c] = v
+
+
+def total(out: Any, values: Any, rows: Any) -> None:
+    """Add each row of ``values`` (N, C) to that of ``out``, left out if there is none."""
+    threads.run(_total, out.shape[1], _work(values), out, values, rows)
+
+
+def largest(out: Any, values: Any, rows: Any) -> None:
+    """The same with the larger one in place of the sum; NaN is larger than all."""
+    threads.run(_largest, out.shape[1], _work(values), out, values, rows)
+
+
+def _work(values: Any) -> float:
+    # Threads share out columns: worth it for long rows only.
+    return float(values.size) if values.shape[1] >= 64 else 0.0
