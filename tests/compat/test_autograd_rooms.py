@@ -315,3 +315,38 @@ def test_programs_that_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         jacobian(lambda x: np.array([np.sum(x), np.prod(x)]))(X)
+
+
+def _corners(n, low, up):
+    """Where the diagonals' rows lie outside of the matrix."""
+    return numpy.array([[0 <= j + d < n for j in range(n)] for d in range(-up, low + 1)])
+
+
+def test_scipy_linalg():
+    import gpugrad.compat.autograd.scipy.linalg as spla
+
+    rng = numpy.random.default_rng(3)
+    a, b, q = rng.random((3, 3)), rng.random((2, 2)), rng.random((3, 2))
+    check_grads(spla.sqrtm, order=2)(a @ a.T + 2 * numpy.eye(3))
+    check_grads(spla.solve_sylvester, (0, 1, 2))(a + numpy.eye(3), b + numpy.eye(2), q)
+    for low, up in ((1, 2), (2, 0)):
+        diagonals = rng.random((low + up + 1, 5)) + 3 * (numpy.arange(low + up + 1) == up)[:, None]
+        for rhs in (rng.random(5), rng.random((5, 2))):
+            solve = lambda ab, r, bands=(low, up): spla.solve_banded(bands, ab, r)  # noqa: E731
+            check_grads(solve, (0, 1))(diagonals, rhs)
+        g = grad(lambda ab: np.sum(spla.solve_banded((low, up), ab, rhs)))(diagonals)  # noqa: B023
+        assert (g[~_corners(5, low, up)] == 0).all()
+    assert spla.norm is importlib.import_module("scipy.linalg").norm
+    check_grads(spla.expm)(a)
+
+
+def test_scipy_names():
+    special = importlib.import_module("gpugrad.compat.autograd.scipy.special")
+    norm = importlib.import_module("gpugrad.compat.autograd.scipy.stats.norm")
+    check_grads(lambda x: special.gammaln(x) + norm.logpdf(x, 1.0, 2.0))(X + 3)
+    assert norm.rvs(random_state=0) == importlib.import_module("scipy.stats").norm.rvs(
+        random_state=0
+    )
+    assert special.ellipk(0.0) == pytest.approx(numpy.pi / 2)
+    with pytest.raises(AttributeError):
+        norm.no_such_function
