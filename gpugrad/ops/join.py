@@ -105,9 +105,18 @@ def _pad_batch(primitive: Primitive, size: int, batched: Any, values: Any, param
     return primitive(values[0], width=((0, 0), *params["width"]), value=params["value"])
 
 
+def _pad(xp: Any, x: Any, *, width: tuple[tuple[int, int], ...], value: Any) -> Any:
+    if np.ndim(value):  # one for each axis, or for each end of it
+        return xp.pad(x, width, mode="constant", constant_values=value)
+    sides = list(zip(x.shape, width, strict=True))
+    out = xp.full([a + n + b for n, (a, b) in sides], value, x.dtype)
+    out[tuple([slice(a, a + n) for n, (a, _) in sides])] = x
+    return out
+
+
 pad_p: Primitive = Primitive(
     "pad",
-    lambda xp, x, *, width, value: xp.pad(x, width, mode="constant", constant_values=value),
+    _pad,
     shape=lambda x, *, width, value: ShapeDtype(
         tuple(a + n + b for n, (a, b) in zip(x.shape, width, strict=True)), x.dtype
     ),
