@@ -160,7 +160,7 @@ def test_value_and_gradient(name, device):
         np.testing.assert_allclose(to_device(a, CPU), b, rtol=1e-9, atol=1e-11 * scale)
 
 
-SECOND = ["solve", "det", "cholesky", "qr", "eigh", "svd tall"]
+SECOND = ["solve", "cholesky", "eigh"]
 
 
 @pytest.mark.parametrize("name", SECOND)
