@@ -13,10 +13,11 @@ import numpy as np
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import Box
 from gpugrad.core.primitive import LINEAR, Primitive
-from gpugrad.device import to_device
+from gpugrad.device import device_of, namespace, on, to_device
 from gpugrad.ops.batching import lead, over_axis
 from gpugrad.ops.broadcast import broadcast_to, broadcast_to_p, unbroadcast
 from gpugrad.ops.cast import cast
+from gpugrad.ops.concrete import concrete
 from gpugrad.ops.creation import device_near, zeros_near
 from gpugrad.ops.indexing import getitem, take
 from gpugrad.ops.operands import as_arrays
@@ -290,8 +291,16 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
             expand_dims(x, at + 1), shape=(*shape[: at + 1], int(repeats), *shape[at + 1 :])
         )
         return reshape(y, (*shape[:at], shape[at] * int(repeats), *shape[at + 1 :]))
-    counts = np.broadcast_to(np.asarray(repeats), (shape[at],))
-    return take(x, _beside(x, np.repeat(np.arange(shape[at]), counts)), at)
+    counts = concrete(repeats, "repeat")
+    with on(device_of(counts)):
+        positions = _repeated(namespace(device_of(counts)), counts, shape[at])
+    return take(x, _beside(x, positions), at)
+
+
+def _repeated(xp: Any, counts: Any, n: int) -> Any:
+    """Each of 0, …, n - 1 as often as ``counts`` says."""
+    ends = xp.cumsum(xp.broadcast_to(counts, (n,)))
+    return xp.searchsorted(ends, xp.arange(int(ends[-1]) if n else 0), side="right")
 
 
 def meshgrid(*arrays: Any, indexing: str = "xy", sparse: bool = False) -> list[Any]:

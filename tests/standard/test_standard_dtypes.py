@@ -151,6 +151,15 @@ def test_dlpack_export(device):
         gg.Array(x, requires_grad=True).__dlpack__()
 
 
+def test_counts_of_repeat_on_the_device(device):
+    x = gnp.asarray([[1.0, 2.0, 3.0]] * 2, device=device)
+    counts = gnp.asarray([2, 0, 1], device=device)
+    assert gnp.repeat(x, counts, axis=1).tolist() == [[1.0, 1.0, 3.0]] * 2
+    assert gnp.repeat(x, gnp.asarray([2], device=device), axis=0).shape == (4, 3)
+    empty = gnp.asarray([], device=device)
+    assert gnp.repeat(empty, gnp.asarray([], dtype=gnp.int8, device=device)).shape == (0,)
+
+
 def test_numbers_of_python(device):
     x = gnp.asarray(3, device=device)
     assert [10, 20, 30, 40][x] == 40
