@@ -62,21 +62,25 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         raise ValueError(f"diff: order {n}; it cannot be negative")
     if n == 0:
         return x
-    x, prepend, append = as_arrays(x, *(() if v is None else v for v in (prepend, append)))
+    x = as_array(x)
     at = normal_axis(axis, shape_dtype(x).ndim)
-    parts = [_edge(p, x, at) for p in (prepend, x, append) if p is x or shape_dtype(p).size]
-    x = concatenate(parts, at) if len(parts) > 1 else x
+    if prepend is not None or append is not None:
+        x = concatenate([_edge(p, x, at) for p in _present(prepend, x, append)], at)
     for _ in range(n):
         x = difference_p(x, axis=at)
     return x
 
 
+def _present(*parts: Any) -> tuple[Any, ...]:
+    return as_arrays(*[p for p in parts if p is not None])
+
+
 def ediff1d(x: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of neighbours in the flattened array, with values at both ends."""
-    x, end, begin = as_arrays(x, *(() if v is None else v for v in (to_end, to_begin)))
-    x = difference_p(ravel(x), axis=0)
-    parts = [ravel(p) for p in (begin, x, end) if p is x or shape_dtype(p).size]
-    return concatenate(parts) if len(parts) > 1 else x
+    x = difference_p(ravel(as_array(x)), axis=0)
+    if to_begin is None and to_end is None:
+        return x
+    return concatenate([ravel(p) for p in _present(to_begin, x, to_end)])
 
 
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
