@@ -59,6 +59,7 @@ from gpugrad.nn.init import glorot_uniform, he_normal
 from gpugrad.nn.linear import Linear, init_linear, linear
 from gpugrad.nn.losses import cross_entropy
 from gpugrad.nn.module import Buffer, Module, parameter
+from gpugrad.nn.norm import batch_norm, group_norm, layer_norm, rms_norm
 from gpugrad.nn.pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -75,11 +76,16 @@ from gpugrad.nn.pool_layers import (
     MaxPool1d,
     MaxPool2d,
 )
+from gpugrad.nn.recurrent import GRU, LSTM, RNN
+from gpugrad.nn.softmax import log_softmax, softmax
 
 __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
@@ -113,6 +119,7 @@ __all__ = [
     "adaptive_avg_pool2d",
     "avg_pool1d",
     "avg_pool2d",
+    "batch_norm",
     "binary_cross_entropy_with_logits",
     "conv1d",
     "conv2d",
@@ -128,14 +135,17 @@ __all__ = [
     "gelu",
     "glorot_uniform",
     "glu",
+    "group_norm",
     "hardswish",
     "he_normal",
     "huber_loss",
     "init_linear",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "log_softmax",
     "max_pool1d",
     "max_pool2d",
     "mish",
@@ -143,11 +153,13 @@ __all__ = [
     "nll_loss",
     "parameter",
     "relu",
+    "rms_norm",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
+    "softmax",
     "softplus",
     "swiglu",
     "tanh",
