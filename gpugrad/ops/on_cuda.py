@@ -31,6 +31,20 @@ _FLOOR_DIVIDE = """
     }
 """
 
+# By the numbers' order as integers: in arithmetic CuPy's compiler takes a subnormal for 0.
+_NEXTAFTER = """
+    const int low = 0x80000000;
+    int bits = __float_as_int(a), to = __float_as_int(b);
+    int at = bits < 0 ? low - bits : bits;
+    to = to < 0 ? low - to : to;
+    if (isnan(a) || isnan(b)) y = a + b;
+    else if (at == to) y = b;
+    else {
+        at += at < to ? 1 : -1;
+        y = __int_as_float(at == 0 ? bits & low : at < 0 ? low - at : at);
+    }
+"""
+
 _LN2, _LN10, _HALF_PI = (f"R({c!r})" for c in (math.log(2), math.log(10), math.pi / 2))
 
 # Complex functions of x = a + bi; R is the type of a and b.
@@ -110,6 +124,13 @@ def _of_reals(name: str, code: str) -> Callable[..., Any]:
     return run
 
 
+def _nextafter(xp: Any, a: Any, b: Any) -> Any:
+    if xp.result_type(a, b) != np.float32:
+        return xp.nextafter(a, b)
+    operands = [v.astype("f4") if hasattr(v, "astype") else np.float32(v) for v in (a, b)]
+    return _real_kernel(xp, "nextafter", _NEXTAFTER)(*operands)
+
+
 def _sinc(xp: Any, x: Any) -> Any:
     if x.dtype.kind in "iub":
         x = x.astype(np.float64)
@@ -131,6 +152,7 @@ corrected: dict[str, Callable[..., Any]] = {
     **{name: _truth(name) for name in ("logical_not", "logical_and", "logical_or", "logical_xor")},
     "mod": _of_reals("mod", _MOD),
     "floor_divide": _of_reals("floor_divide", _FLOOR_DIVIDE),
+    "nextafter": _nextafter,
     "sinc": _sinc,
 }
 """By the primitive's name, ``f(xp, *values)``."""
