@@ -34,6 +34,7 @@ from op_draw import by_seed  # noqa: E402
 import gpugrad as gg  # noqa: E402
 from gpugrad.core.primitive import LINEAR, Primitive, registry  # noqa: E402
 from gpugrad.device import CPU  # noqa: E402
+from gpugrad.numpy.absent import ABSENT, instead  # noqa: E402
 
 PAGE = ROOT / "docs" / "functions.md"
 
@@ -173,6 +174,19 @@ def public(space: str) -> Iterator[tuple[str, Callable[..., Any]]]:
             yield name, f
 
 
+def absent() -> str:
+    """NumPy's names that are not in ``gpugrad.numpy``, by what answers in their place."""
+    by_answer: dict[str, list[str]] = defaultdict(list)
+    for name in ABSENT:
+        by_answer[instead(name) or ""].append(name)
+    rows = [
+        f"| {', '.join(f'`{n}`' for n in names)} | {answer.replace('|', '&#124;')} |"
+        for answer, names in by_answer.items()
+    ]
+    head = "## NumPy's names that are not here\n\n| name | in its place |\n| --- | --- |\n"
+    return head + "\n".join(rows)
+
+
 def page() -> str:
     """The text of the page."""
     of_name: dict[str, list[Case]] = defaultdict(list)
@@ -225,7 +239,9 @@ def page() -> str:
         "one line an operand.\n\n"
         "| primitive | operands | VJP | JVP | batching |\n| --- | --- | --- | --- | --- |\n"
     )
-    return "\n\n".join([textwrap.dedent(intro), *sections, table + "\n".join(rows)]) + "\n"
+    return (
+        "\n\n".join([textwrap.dedent(intro), *sections, absent(), table + "\n".join(rows)]) + "\n"
+    )
 
 
 def main() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 _WRITES = "it writes into an array, which the tape may need: "
 _HOST = "it works on the host: call NumPy's, then gpugrad.numpy.asarray(result)"
 _TEXT = "it makes text: use repr(x) or str(x), or NumPy's function on x.numpy()"
-_FILES = "files are NumPy's: numpy.{name}, with x.numpy() to save and asarray(...) to load"
+_FILES = "files are NumPy's: use its function, with x.numpy() to save and asarray(...) to load"
 _DATES = "dates have no gradient and no place on a GPU: use NumPy's on the host"
 _MEMORY = "how an array lies in memory is left to the operations: use asarray or x.copy()"
-_ABOUT = "it is about NumPy itself: numpy.{name}"
+_ABOUT = "it is about NumPy itself: use NumPy's"
 _KINDS = "elements are numbers of 1 to 16 bytes that a GPU has too: bool, int, uint, float, complex"
 
 ABSENT: dict[str, str] = {
@@ -60,7 +60,7 @@ ABSENT: dict[str, str] = {
     ),
     **dict.fromkeys(("frombuffer", "fromiter", "fromstring"), _HOST),
     "common_type": "result_type(*arrays, float16)",
-    "min_scalar_type": "it looks at a value, for which a device has to be waited: result_type",
+    "min_scalar_type": "it looks at a value, which takes a wait for the device: use result_type",
     "asarray_chkfinite": "a check of the values would wait for the device: gg.debug(nans=True)",
     "frompyfunc": "an element is not a Python object here: use vectorize or gg.primitive",
     # Kinds of elements and of arrays
@@ -81,7 +81,7 @@ ABSENT: dict[str, str] = {
     "emath": "functions that turn complex by value: sqrt(x + 0j) and others of a complex array",
     "poly1d": "a class over coefficients: polyval, polyadd, polymul, polyder, polyint, roots",
     "polynomial": "other bases: polyval, polyfit, vander; or numpy.polynomial on the host",
-    "spacing": "nextafter(x, inf) - x",
+    "spacing": "copysign(nextafter(abs(x), inf) - abs(x), x)",
     **dict.fromkeys(
         (
             *("core", "ctypeslib", "exceptions", "f2py", "get_include", "getbufsize", "geterrcall"),
@@ -104,5 +104,4 @@ ABSENT: dict[str, str] = {
 
 def instead(name: str) -> str | None:
     """What answers in place of one of NumPy's names, as the end of an error message."""
-    found = ABSENT.get(name)
-    return None if found is None else found.format(name=name)
+    return ABSENT.get(name)
