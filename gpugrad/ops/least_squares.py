@@ -175,7 +175,8 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Any, Any, Any, An
     x, residuals, rank, singular values
         ``residuals``, the squared length of each column of ``b - a @ x``, is empty as in NumPy
         where there are no more rows than columns or the rank is less than that; for a stack,
-        where its values are not looked at, only the former.
+        whose ranks are not looked at, only the former. On CUDA looking at the rank of one matrix
+        waits for it, as CuPy's own function does.
     """
     a, b = matrices(a, "lstsq"), inexact(b, "lstsq")
     like, right = shape_dtype(a), shape_dtype(b).shape

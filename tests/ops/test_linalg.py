@@ -471,6 +471,25 @@ def test_vmap_of_the_gradient_of_solve(mapped, device):
             near(g[i], w)
 
 
+@pytest.mark.parametrize("side", [True, False])
+@pytest.mark.parametrize("n", [3, 40])
+def test_a_stack_of_triangles_is_solved_as_each_alone(n, side, device):
+    """Small ones by NumPy in one call, larger ones one by one."""
+    rng = np.random.default_rng(0)
+    a = rng.uniform(-1, 1, (2, n, n)) / n + np.eye(n)
+    b = rng.uniform(-1, 1, (2, n, 2))
+    for trans in (0, 1):
+        for unit in (False, True):
+            want = [
+                scipy.linalg.solve_triangular(x, y, trans, side, unit)
+                for x, y in zip(a, b, strict=True)
+            ]
+            got = gsl.solve_triangular(
+                to_device(a, device), to_device(b, device), trans, side, unit
+            )
+            near(got, np.stack(want), rtol=1e-10)
+
+
 def test_the_jacobian_of_solve_with_respect_to_b_is_the_inverse(device):
     b = to_device(B[:, 0], device)
     a = to_device(A, device)
