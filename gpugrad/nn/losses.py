@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from operator import index
 from typing import Any, Literal
 
+import numpy as np
+
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.numpy import asarray, mean, moveaxis, ravel, reshape, sum
-from gpugrad.ops.losses import cross_entropy_p, mean_cross_entropy_p
+from gpugrad.nn.softmax import floating
+from gpugrad.numpy import asarray, moveaxis, ravel, reshape
+from gpugrad.ops.cast import cast
+from gpugrad.ops.creation import raw_of
+from gpugrad.ops.cross_entropy import class_loss
+from gpugrad.ops.losses import mean_cross_entropy_p
+from gpugrad.ops.softmax import few
 
 
 def _common(logits: Any, labels: Any) -> bool:
-    """Whether this is the case of every training step: (N, C) scores of N integers."""
+    """Whether this is the case of small steps on the CPU: (N, C) scores of N integers."""
     try:
         (count, _), (other,) = logits.shape, labels.shape
-        return bool(count == other and labels.dtype.kind in "iu")
+        if count != other or labels.dtype.kind not in "iu" or logits.dtype.kind != "f":
+            return False
+        classes = raw_of(labels)
+        # What counts for nothing is below 0 by default; asking costs less than a microsecond.
+        return few(raw_of(logits)) and count > 0 and np.minimum.reduce(classes, axis=None) >= 0
     except (AttributeError, ValueError):
         return False
 
 
-_REDUCE: dict[str, Callable[[Any], Any]] = {"mean": mean, "sum": sum, "none": lambda losses: losses}
-
-
 def cross_entropy(
-    logits: Any, labels: Any, reduction: Literal["mean", "sum", "none"] = "mean"
+    logits: Any,
+    labels: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+    label_smoothing: float = 0.0,
 ) -> Any:
     """How badly ``logits`` predict the classes: ``-log(softmax(logits))`` of the true one.
 
@@ -32,10 +45,16 @@ def cross_entropy(
     logits : array
         Scores before any softmax, of shape (N, C), (C,), or (N, C, ...), for C classes.
     labels : array of int
-        The true classes, 0 to C - 1: of the logits' shape without the class axis. They are not
-        checked, as that would read them back from the device.
+        The true classes, 0 to C - 1: of the logits' shape without the class axis. Others are an
+        error on the CPU; on CUDA, where looking would wait for the device, they give NaN.
+    weight : (C,) array, optional
+        Of each class. The mean is over the weights of the true classes.
+    ignore_index : int
+        The label of samples that count for nothing.
     reduction : {"mean", "sum", "none"}
         The mean over the samples, their sum, or each one's loss.
+    label_smoothing : float
+        The part, 0 to 1, of each target that all classes share.
 
     Returns
     -------
@@ -56,12 +75,13 @@ def cross_entropy(
     >>> round(float(cross_entropy(np.zeros((2, 10)), np.array([3, 7]))), 6)  # log(10)
     2.302585
     """
-    if reduction not in _REDUCE:
+    plain = weight is None and not label_smoothing and ignore_index == -100
+    if plain and reduction == "mean" and _common(logits, labels):
+        return mean_cross_entropy_p(logits, labels)
+    if reduction not in ("mean", "sum", "none"):
         raise ValueError(
             f"cross_entropy: reduction={reduction!r} is none of 'mean', 'sum' and 'none'"
         )
-    if reduction == "mean" and _common(logits, labels):
-        return mean_cross_entropy_p(logits, labels)
     scores, classes = shape_dtype(logits), shape_dtype(labels)
     if classes.dtype.kind not in "iu":
         raise TypeError(
@@ -78,6 +98,20 @@ def cross_entropy(
         )
     if classes.weak:
         labels = asarray(labels)
-    rows = reshape(moveaxis(logits, axis, -1), (-1, scores.shape[axis]))
-    losses = reshape(cross_entropy_p(rows, ravel(labels)), expected)
-    return _REDUCE[reduction](losses)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is from 0 to 1, got {label_smoothing}")
+    rows = floating("cross_entropy", logits)
+    if axis != scores.ndim - 1:
+        rows = moveaxis(rows, axis, -1)
+    rows = reshape(rows, (-1, scores.shape[axis])) if scores.ndim != 2 else rows
+    if weight is not None:
+        given = shape_dtype(weight).shape
+        if given != scores.shape[axis : axis + 1]:
+            raise ValueError(
+                f"cross_entropy: weight of shape {given} for {scores.shape[axis]} classes"
+            )
+        weight = cast(weight, shape_dtype(rows).dtype)
+    loss = class_loss(
+        rows, ravel(labels), weight, index(ignore_index), float(label_smoothing), reduction
+    )
+    return reshape(loss, expected) if reduction == "none" else loss

@@ -31,7 +31,7 @@ def test_as_pytorch(case, reduction, device):
 
     x, at = gg.Array(logits, device=device), gg.Array(labels, device=device)
     w = gg.Array(weights, device=device)
-    y, pull = gg.vjp(lambda x: cross_entropy(x, at, reduction), x)
+    y, pull = gg.vjp(lambda x: cross_entropy(x, at, reduction=reduction), x)
     (g,) = pull(w if reduction == "none" else gg.numpy.ones_like(y))
     assert y.shape == tuple(ty.shape)
     np.testing.assert_allclose(y.numpy(), ty.detach().numpy(), rtol=1e-12)
@@ -40,7 +40,10 @@ def test_as_pytorch(case, reduction, device):
 
 def test_mean_is_the_default(device):
     logits, labels = (gg.Array(v, device=device) for v in CASES["rows"])
-    assert cross_entropy(logits, labels).item() == cross_entropy(logits, labels, "mean").item()
+    assert (
+        cross_entropy(logits, labels).item()
+        == cross_entropy(logits, labels, reduction="mean").item()
+    )
 
 
 def test_per_sample_gradients_average_to_the_gradient(device):
@@ -53,7 +56,7 @@ def test_per_sample_gradients_average_to_the_gradient(device):
 
 def test_raw_arrays_in_and_out():
     logits, labels = CASES["rows"]
-    assert isinstance(cross_entropy(logits, labels, "none"), np.ndarray)
+    assert isinstance(cross_entropy(logits, labels, reduction="none"), np.ndarray)
     assert isinstance(gg.grad(cross_entropy)(logits, labels), np.ndarray)
 
 
@@ -69,4 +72,4 @@ def test_raw_arrays_in_and_out():
 )
 def test_refusals(logits, labels, reduction, error, message):
     with pytest.raises(error, match=message):
-        cross_entropy(logits, labels, reduction)
+        cross_entropy(logits, labels, reduction=reduction)
