@@ -60,7 +60,6 @@ def test_what_has_no_rule_says_so_by_name():
 
 def test_parameters_without_derivative_say_so():
     for f, at in (
-        (lambda n: special.expn(n, 1.0), "'n'"),
         (lambda v: special.jv(v, 1.0), "'v'"),
         (lambda x: special.zeta(x, 1.0), "'x'"),
         (gg.grad(lambda a: special.gammainc(a, 1.0)), "'a'"),
@@ -201,7 +200,7 @@ def jax():
 def test_one_operand_against_jax(name, jax, device):
     x = BY_JAX[name]
     theirs = getattr(jax.scipy.special, name)
-    want = jax.vmap(jax.value_and_grad(theirs))(x)
+    want = jax.jit(jax.vmap(jax.value_and_grad(theirs)))(x)
     ours = getattr(special, name)
     np.testing.assert_allclose(host(ours(to_device(x, device))), want[0], rtol=1e-9)
     np.testing.assert_allclose(slope(ours, to_device(x, device)), want[1], rtol=1e-8, atol=1e-12)
@@ -211,7 +210,7 @@ def test_one_operand_against_jax(name, jax, device):
 def test_two_operands_against_jax(name, jax, device):
     x, y = POSITIVE, POSITIVE[::-1] + 0.2
     theirs, ours = getattr(jax.scipy.special, name), getattr(special, name)
-    want = jax.grad(lambda a, b: theirs(a, b).sum(), (0, 1))(x, y)
+    want = jax.jit(jax.grad(lambda a, b: theirs(a, b).sum(), (0, 1)))(x, y)
     got = gg.grad(lambda a, b: gnp.sum(ours(a, b)), (0, 1))(
         to_device(x, device), to_device(y, device)
     )
@@ -227,10 +226,9 @@ def test_reductions_against_jax(jax, device):
         (lambda m, a, b: (m.logsumexp(a, axis=1, b=b, keepdims=True) * b).sum(), (0, 1)),
         (lambda m, a, b: m.multigammaln(a + 5, 3).sum(), 0),
         (lambda m, a, b: m.zeta(3.0, a + 3).sum(), 0),
-        (lambda m, a, b: m.gammainc(2.0, b).sum(), 1),
     )
     for f, at in pairs:
-        want = jax.grad(lambda a, b, f=f: f(jax.scipy.special, a, b), at)(a, b)
+        want = jax.jit(jax.grad(lambda a, b, f=f: f(jax.scipy.special, a, b), at))(a, b)
         got = gg.grad(lambda a, b, f=f: f(special, a, b), at)(
             to_device(a, device), to_device(b, device)
         )
