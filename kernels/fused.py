@@ -254,6 +254,7 @@ def _cuda(program: Program, operands: Sequence[Any], dtype: Any, wide: Any) -> l
 _HEADER = '''"""Made by gpugrad.fuse."""
 import numba
 import numpy as np
+from gpugrad.kernels.cpu.apart import get, put
 from gpugrad.kernels.cpu.elementary import (
     cos, erf, exp, expm1, log, log1p, magnitude, nearest, normal_cdf, power, select, signed, sin,
     tanh,
@@ -264,7 +265,7 @@ T = np.{real}
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={{"contract"}})
 def loop(start, stop, {args}):
-    for i in range(start, stop):
+{parts}    for i in range(stop - start):
 '''
 
 
@@ -280,10 +281,12 @@ def cpu_source(program: Program, scalars: tuple[bool, ...], real: str) -> str:
     """A module with ``loop(start, stop, *inputs, *outputs)``; ``scalars``: inputs of rank 0."""
     args = [f"a{i}" for i in range(program.inputs)]
     args += [f"y{k}" for k in range(len(program.outputs))]
-    text = _HEADER.format(real=real, args=", ".join(args))
-    lines = [f"x{i} = T(a{i}{'' if s else '[i]'})" for i, s in enumerate(scalars)]
+    arrays = [a for k, a in enumerate(args) if k >= len(scalars) or not scalars[k]]
+    parts = "".join(f"    {a} = {a}[start:stop]\n" for a in arrays)
+    text = _HEADER.format(real=real, args=", ".join(args), parts=parts)
+    lines = [f"x{i} = T(a{i})" if s else f"x{i} = get(a{i}, i)" for i, s in enumerate(scalars)]
     lines += _lines(program, CPU, _python_literal)
-    lines += [f"y{k}[i] = {_name(program, o)}" for k, o in enumerate(program.outputs)]
+    lines += [f"put(y{k}, i, {_name(program, o)}, {k})" for k, o in enumerate(program.outputs)]
     return text + "".join(f"        {line}\n" for line in lines)
 
 

@@ -56,38 +56,42 @@ def bits(start: Any, stop: Any, out: Any, state: Any) -> None:
 @numba.njit(cache=True, nogil=True)
 def uniform32(start: Any, stop: Any, out: Any, state: Any) -> None:
     """Uniform on [0, 1), 24 bits each."""
-    words = out.view(np.uint32)
-    fill(start, words[4 * start : 4 * stop], state)
-    for i in range(4 * start, 4 * stop):
-        out[i] = np.float32(np.int32(words[i] >> 8)) * _UNIT32
+    part = out[4 * start : 4 * stop]
+    words = part.view(np.uint32)
+    fill(start, words, state)
+    for i in range(part.size):
+        part[i] = np.float32(np.int32(words[i] >> 8)) * _UNIT32
 
 
 @numba.njit(cache=True, nogil=True)
 def uniform64(start: Any, stop: Any, out: Any, state: Any) -> None:
     """Uniform on [0, 1), 53 bits each."""
-    fill(start, out.view(np.uint32)[4 * start : 4 * stop], state)
-    words = out.view(np.uint64)
-    for i in range(2 * start, 2 * stop):
-        out[i] = np.float64(np.int64(words[i] >> np.uint64(11))) * _UNIT64
+    part = out[2 * start : 2 * stop]
+    fill(start, part.view(np.uint32), state)
+    words = part.view(np.uint64)
+    for i in range(part.size):
+        part[i] = np.float64(np.int64(words[i] >> np.uint64(11))) * _UNIT64
 
 
 @numba.njit(cache=True, nogil=True)
 def normal32(start: Any, stop: Any, out: Any, state: Any) -> None:
     """Standard normal numbers, in pairs by Box and Muller."""
     uniform32(start, stop, out, state)
-    for i in range(2 * start, 2 * stop):
-        r = np.sqrt(_TWO * log(_ONE - out[2 * i]))
-        angle = _TURN32 * out[2 * i + 1]
-        out[2 * i] = r * cos(angle)
-        out[2 * i + 1] = r * sin(angle)
+    part = out[4 * start : 4 * stop]
+    for i in range(part.size // 2):
+        r = np.sqrt(_TWO * log(_ONE - part[2 * i]))
+        angle = _TURN32 * part[2 * i + 1]
+        part[2 * i] = r * cos(angle)
+        part[2 * i + 1] = r * sin(angle)
 
 
 @numba.njit(cache=True, nogil=True)
 def normal64(start: Any, stop: Any, out: Any, state: Any) -> None:
     """Standard normal numbers, in pairs by Box and Muller."""
     uniform64(start, stop, out, state)
-    for i in range(start, stop):
-        r = np.sqrt(-2.0 * log(1.0 - out[2 * i]))
-        angle = _TURN64 * out[2 * i + 1]
-        out[2 * i] = r * cos(angle)
-        out[2 * i + 1] = r * sin(angle)
+    part = out[2 * start : 2 * stop]
+    for i in range(part.size // 2):
+        r = np.sqrt(-2.0 * log(1.0 - part[2 * i]))
+        angle = _TURN64 * part[2 * i + 1]
+        part[2 * i] = r * cos(angle)
+        part[2 * i + 1] = r * sin(angle)
