@@ -212,10 +212,10 @@ def _images(a: Any) -> Any:
 
 
 _WINDOW = np.dtype(
-    [(n, np.int64) for n in ("height", "width", "rows", "columns")]
-    + [
+    [
         (n, np.int32)
         for n in (
+            *("height", "width", "rows", "columns"),
             *("kernel_h", "kernel_w", "stride_h", "stride_w"),
             *("top", "left", "dilation_h", "dilation_w"),
             *("adaptive", "padded", "divisor", "unused"),

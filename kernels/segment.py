@@ -37,8 +37,7 @@ def take(table: Any, rows: Any) -> Any:
     Notes
     -----
     Bytes it must move, for rows of ``b`` bytes: ``N*b`` read and ``N*b`` written, and 8 for each
-    number. It moves these; on CUDA with 16-byte loads and stores, and each thread reads the number
-    of its row for every 16 bytes, which the cache serves.
+    number. It moves these; on CUDA with 16-byte loads and stores where rows can be cut so.
 
     Examples
     --------
@@ -66,8 +65,9 @@ def take(table: Any, rows: Any) -> Any:
         width = _width(flat, source)
         packs = flat.shape[1] // width
         kernel = function("segment", taking(flat.dtype.name, width))
-        arguments = (flat, source, rows, len(rows), packs, len(table))
-        kernel(*grid(len(rows) * packs), arguments)
+        across = _power(packs)
+        blocks, _ = grid(len(rows) * across)
+        kernel(blocks, (across, 256 // across), (flat, source, rows, len(rows), packs, len(table)))
     return out
 
 
@@ -99,8 +99,8 @@ def total(values: Any, rows: Any, count: int, *, ordered: bool = False) -> Any:
     -----
     Bytes it must move, for rows of ``b`` bytes: ``N*b`` of values, ``8*N`` of numbers and
     ``count*b`` of the result. On CUDA it moves these, for unordered numbers a radix sort of them
-    on top, ``8*N`` for the order and ``16*count`` for where segments begin; each thread reads the
-    8 bytes of order for every 16 of values, which the cache serves.
+    on top, ``8*N`` for the order (again for each 512 bytes of a row; from the cache, for each 16
+    bytes of rows of less) and ``16*count`` for where segments begin, by each warp.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def _reduce(op: str, values: Any, rows: Any, count: int, ordered: bool) -> Any:
     flat, source = _flat(out), _flat(cupy.ascontiguousarray(values))
     width = _width(flat, source)
     packs = flat.shape[1] // width
-    across = min(256, 1 << max(0, packs - 1).bit_length())
+    across = _power(packs)
     down = min(256 // across, 64, 1 << (len(rows) // count).bit_length())
     together = 256 // (across * down)
     blocks = -(-count // together) * -(-packs // across)
@@ -175,6 +175,11 @@ def _reduce(op: str, values: Any, rows: Any, count: int, ordered: bool) -> Any:
     arguments = (flat, source, order, starts, np.int64(count), np.int64(packs))
     kernel((blocks,), (across, together, down), arguments)
     return out
+
+
+def _power(packs: int) -> int:
+    """The next power of two, of at most 256: threads beside each other for a row."""
+    return min(256, 1 << (packs - 1).bit_length())
 
 
 def _least(dtype: Any) -> Any:

@@ -22,22 +22,36 @@ struct Largest {
     __device__ static int64 least(int64) { return -9223372036854775807LL - 1; }
 };
 
-// out[i] = table[rows[i]], 0 for a row that is not there. One thread for each pack of columns.
+// out[i] = table[rows[i]], 0 for a row that is not there. Thread (x, y) copies every blockDim.x-th
+// pack of columns of the block's y-th row, whose number one thread reads for all.
 template <typename T, int V>
 __global__ void take(T* out, const T* table, const int64* rows, int64 count, int64 packs,
                      int64 height) {
+    __shared__ int64 numbers[256];
     const Pack<T, V>* from = (const Pack<T, V>*)table;
     Pack<T, V>* to = (Pack<T, V>*)out;
-    const int64 stride = (int64)gridDim.x * blockDim.x;
-    for (int64 t = (int64)blockIdx.x * blockDim.x + threadIdx.x; t < count * packs; t += stride) {
-        const int64 i = t / packs, row = rows[i];
-        Pack<T, V> pack;
-        if ((uint64)row < (uint64)height) pack = from[row * packs + (t - i * packs)];
-        else
+    const int64 stride = (int64)gridDim.x * blockDim.y;
+    for (int64 first = (int64)blockIdx.x * blockDim.y; first < count; first += stride) {
+        const int64 i = first + threadIdx.y;
+        if (threadIdx.x == 0 && i < count) numbers[threadIdx.y] = rows[i];
+        __syncthreads();
+        for (int64 c = threadIdx.x; i < count && c < packs; c += blockDim.x) {
+            const int64 row = numbers[threadIdx.y];
+            Pack<T, V> pack;
+            if ((uint64)row < (uint64)height) pack = from[row * packs + c];
+            else
 #pragma unroll
-            for (int v = 0; v < V; v++) pack.at[v] = (T)0.0f;
-        to[t] = pack;
+                for (int v = 0; v < V; v++) pack.at[v] = (T)0.0f;
+            to[i * packs + c] = pack;
+        }
+        __syncthreads();
     }
+}
+
+// list[i], by one read for a warp whose threads are all at the same i.
+__device__ int64 number(const int64* list, int64 i) {
+    if (blockDim.x < 32) return list[i];
+    return __shfl_sync(0xffffffffu, threadIdx.x % 32 == 0 ? list[i] : 0, 0);
 }
 
 // out[s] = the sum of values[order[r]] for r from starts[s] to starts[s + 1] - 1. Thread (x, y, z)
@@ -58,10 +72,12 @@ __global__ void __launch_bounds__(256) segments(T* out, const T* values, const i
     A sum[V];
 #pragma unroll
     for (int v = 0; v < V; v++) sum[v] = Op::template none<A>();
-    if (there) {
-        const int64 stop = starts[segment + 1];
-        for (int64 r = starts[segment] + threadIdx.z; r < stop; r += blockDim.z) {
-            const Pack<T, V> pack = from[(order ? order[r] : r) * packs + column];
+    if (segment < count) {
+        for (int64 r = number(starts, segment) + threadIdx.z, stop = number(starts, segment + 1);
+             r < stop; r += blockDim.z) {
+            const int64 row = order ? number(order, r) : r;
+            if (column >= packs) continue;
+            const Pack<T, V> pack = from[row * packs + column];
 #pragma unroll
             for (int v = 0; v < V; v++) sum[v] = Op::of(sum[v], (A)pack.at[v]);
         }
