@@ -397,6 +397,14 @@ def test_deprecated_methods():
     assert grad(f)(2.0, 3.0) == 0.0
 
 
+def test_a_real_argument_has_a_real_gradient():
+    f = primitive(lambda x: x * (1 + 2j))
+    defvjp(f, lambda ans, x: lambda g: g * (1 + 2j))
+    g = grad(lambda x: np.sum(np.real(f(x) * 1j)))(X)
+    assert g.dtype == float
+    numpy.testing.assert_array_equal(g, [-2.0] * 3)
+
+
 def test_elementwise_of_a_primitive(device):
     f = primitive(lambda x: x**3)
     defvjp(f, lambda ans, x: lambda g: 3 * x**2 * g)

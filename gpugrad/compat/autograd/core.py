@@ -24,12 +24,14 @@ from gpugrad.compat.autograd.vector_space import (
     is_number,
     vspace,
 )
+from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box, any_box, box
 from gpugrad.core.primitive import Primitive
 from gpugrad.core.tape import Leaf, Tape, backward
 from gpugrad.core.trace import deeper
 from gpugrad.device import common_device, on
+from gpugrad.ops.complex import real
 from gpugrad.ops.indexing import getitem
 from gpugrad.ops.join import stack
 from gpugrad.transforms.extend import UserPrimitive
@@ -153,7 +155,7 @@ class Function(UserPrimitive):
             unflatten(call.out, cotangent)
         )
         leaves = call.spread(argnums, [_dense(c) for c in pulled])
-        return [Opaque.close(c) if need else None for c, need in zip(leaves, needs)]
+        return [_real_for_real(c, x) if need else None for c, x, need in zip(leaves, xs, needs)]
 
     def _push(self, ts: Any, xs: Any, y: Any, call: _Call) -> Any:
         if self in notrace_primitives.get(JVPNode, ()):
@@ -182,6 +184,13 @@ class Function(UserPrimitive):
             argnums, [tangents[n] for n in argnums], unflatten(call.out, y), args, call.kwargs
         )
         return tuple(call.out.flatten_up_to(_dense(out)))
+
+
+def _real_for_real(c: Any, x: Any) -> Any:
+    """A cotangent as the tape carries it, without the imaginary part that ``x`` does not have."""
+    if hasattr(c, "dtype") and c.dtype.kind == "c" and shape_dtype(x).dtype.kind != "c":
+        return real(c)
+    return Opaque.close(c)
 
 
 def _zero(x: Any) -> Any:
