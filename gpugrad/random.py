@@ -61,6 +61,9 @@ class Generator:
     def __repr__(self) -> str:
         return f"Generator(key={self.key}, counter={self.counter})"
 
+    def __deepcopy__(self, memo: Any) -> Generator:
+        return self  # copies of a layer go on drawing from one stream: another would repeat it
+
     def stream(self, device: Where = None) -> Any:
         """The state of the next draw, raw, for kernels that make their own numbers."""
         where = default_device() if device is None else find_device(device)

@@ -55,11 +55,21 @@ from gpugrad.nn.distances import (
     triplet_margin_loss,
 )
 from gpugrad.nn.embedding import embedding
+from gpugrad.nn.embedding_layer import (
+    Embedding,
+)
 from gpugrad.nn.init import glorot_uniform, he_normal
 from gpugrad.nn.linear import Linear, init_linear, linear
 from gpugrad.nn.losses import cross_entropy
 from gpugrad.nn.module import Buffer, Module, parameter
 from gpugrad.nn.norm import batch_norm, group_norm, layer_norm, rms_norm
+from gpugrad.nn.norm_layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+)
 from gpugrad.nn.pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -78,6 +88,14 @@ from gpugrad.nn.pool_layers import (
 )
 from gpugrad.nn.recurrent import GRU, LSTM, RNN
 from gpugrad.nn.softmax import log_softmax, softmax
+from gpugrad.nn.transformer import (
+    MultiheadAttention,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+    rotary_embedding,
+)
 
 __all__ = [
     "ELU",
@@ -91,15 +109,20 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Buffer",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GroupNorm",
     "Hardswish",
     "Lambda",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "MaxPool1d",
@@ -107,6 +130,8 @@ __all__ = [
     "Mish",
     "Module",
     "ModuleList",
+    "MultiheadAttention",
+    "RMSNorm",
     "ReLU",
     "Residual",
     "Sequential",
@@ -115,6 +140,10 @@ __all__ = [
     "Softplus",
     "SwiGLU",
     "Tanh",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "avg_pool1d",
@@ -154,6 +183,7 @@ __all__ = [
     "parameter",
     "relu",
     "rms_norm",
+    "rotary_embedding",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",

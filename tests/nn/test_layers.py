@@ -120,3 +120,64 @@ def test_errors():
         nn.Conv2d(3, 4, (3, 3, 3))
     with pytest.raises(ValueError, match=r"got 1\.5"):
         nn.Dropout(1.5)
+
+
+NORMS = {
+    "LayerNorm": (((4, 5),), {}, (3, 2, 4, 5)),
+    "LayerNorm plain": ((5,), {"elementwise_affine": False, "eps": 1e-3}, (3, 5)),
+    "RMSNorm": ((5,), {}, (3, 2, 5)),
+    "GroupNorm": ((2, 6), {}, (3, 6, 4)),
+    "BatchNorm1d": ((4,), {}, (6, 4)),
+    "BatchNorm1d of sequences": ((4,), {"momentum": None}, (3, 4, 5)),
+    "BatchNorm2d": ((3,), {"eps": 1e-3}, (2, 3, 4, 5)),
+    "BatchNorm2d without moments": ((3,), {"track_running_stats": False}, (2, 3, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("mode", ["training", "evaluating"])
+@pytest.mark.parametrize("case", NORMS)
+def test_norms_agree_with_pytorch(case, mode, device):
+    name = case.split()[0]
+    args, options, shape = NORMS[case]
+    theirs = getattr(torch.nn, name)(*args, **options).double()
+    mine = getattr(nn, name)(*args, **options).to(device, "float64")
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for p in theirs.parameters():
+            p.copy_(torch.tensor(rng.standard_normal(p.shape)))
+    mine.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    for _ in range(2):  # training first: running moments
+        x = rng.standard_normal(shape) * 2 + 1
+        theirs(torch.tensor(x))
+        mine(gg.Array(x, device=device))
+    for model in (mine, theirs):
+        model.train(mode == "training")
+    given = torch.tensor(x, requires_grad=True)
+    want = theirs(given)
+    u = rng.standard_normal(want.shape)
+    want.backward(torch.tensor(u))
+    y, pull = gg.vjp(lambda m, x: m(x), mine, gg.Array(x, device=device))
+    np.testing.assert_allclose(y.numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-11)
+    slopes, slope = pull(gg.Array(u, device=device))
+    np.testing.assert_allclose(slope.numpy(), given.grad.numpy(), rtol=1e-8, atol=1e-11)
+    found = dict(slopes.named_parameters())
+    for key, p in theirs.named_parameters():
+        np.testing.assert_allclose(found[key].numpy(), p.grad.numpy(), rtol=1e-8, atol=1e-11)
+    for key, value in theirs.state_dict().items():
+        got = mine.state_dict()[key].numpy()
+        np.testing.assert_allclose(got, value.numpy(), rtol=1e-9, err_msg=key)
+
+
+def test_embedding_agrees_with_pytorch(device):
+    theirs = torch.nn.Embedding(7, 3, padding_idx=2).double()
+    mine = nn.Embedding(7, 3, padding_idx=2).to(device, "float64")
+    assert not mine.weight.numpy()[2].any()
+    mine.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    at = np.array([[1, 2, 1], [6, 0, 2]])
+    want = theirs(torch.tensor(at))
+    u = np.random.default_rng(0).standard_normal(want.shape)
+    want.backward(torch.tensor(u))
+    y, pull = gg.vjp(lambda m: m(gg.Array(at, device=device)), mine)
+    np.testing.assert_array_equal(y.numpy(), want.detach().numpy())
+    slope = pull(gg.Array(u, device=device))[0].weight
+    np.testing.assert_allclose(slope.numpy(), theirs.weight.grad.numpy())
