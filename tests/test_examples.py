@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,68 @@ def test_they_use_the_current_stream_and_wait_for_nothing(counters, cuda, name):
     assert (r["d2h"], r["syncs"]) == (0, 0)
 
 
+@pytest.mark.parametrize("name", ["rawkernel", "elementwise", "numba_cuda"])
+def test_their_launches_are_captured_on_another_stream(cuda, name):
+    """A launch on any other stream would be missing from the graph, or end the capture."""
+    if name == "numba_cuda":
+        pytest.importorskip("numba_cuda")
+    module = load(f"own_kernel_{name}")
+    x = cuda.ones(6)
+    f = {
+        "rawkernel": lambda x: module.energy_after_a_step(x),
+        "elementwise": lambda x: module.huber(3 * x).sum(),
+        "numba_cuda": lambda x: (module.leaky_sum(x[:, None], x[:1]) ** 2).sum(),
+    }[name]
+    gg.grad(f)(x)  # compiles
+    stream = cuda.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture(cuda.cuda.runtime.streamCaptureModeRelaxed)
+        g = gg.grad(f)(x)
+        graph = stream.end_capture()
+        for k in (0.25, 0.5):
+            x[...] = k * cuda.arange(6)
+            graph.launch(stream)
+            stream.synchronize()
+            np.testing.assert_allclose(g.get(), gg.grad(f)(x).get())
+            assert (g != 0).any()
+
+
+def test_njit():
+    module = load("own_kernel_njit")
+    rng = np.random.default_rng(0)
+    lower, upper, rhs, g, v = rng.standard_normal((5, 7))
+    main = 4 + rng.random(7)
+    matrix = np.diag(main) + np.diag(lower[1:], -1) + np.diag(upper[:-1], 1)
+    np.testing.assert_allclose(
+        module.tridiagonal(lower, main, upper, rhs), np.linalg.solve(matrix, rhs)
+    )
+
+    def f(lower, main, upper, rhs):
+        return (g * module.tridiagonal(lower, main, upper, rhs) ** 2).sum()
+
+    def along(*xs):
+        return sum((v * d).sum() for d in gg.grad(f, argnums=(0, 1, 2, 3))(*xs))
+
+    xs, eps = (lower, main, upper, rhs), 1e-5
+    for h in (f, along):
+        for i, got in enumerate(gg.grad(h, argnums=(0, 1, 2, 3))(*xs)):
+            d = rng.standard_normal(7)
+            ahead, behind = (
+                [x + s * eps * d * (j == i) for j, x in enumerate(xs)] for s in (1, -1)
+            )
+            np.testing.assert_allclose(got @ d, (h(*ahead) - h(*behind)) / (2 * eps), rtol=1e-6)
+
+
+def test_the_page_on_kernels(cuda):
+    pytest.importorskip("numba_cuda")
+    text = (FOLDER.parent / "docs" / "own_kernels.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 5
+    exec(compile("\n".join(blocks).replace("cache=True", ""), "own_kernels.md", "exec"), {})
+    for name in re.findall(r"examples/(\w+)\.py", text):
+        assert (FOLDER / f"{name}.py").is_file()
+
+
 def names():
     return sorted(p.stem for p in FOLDER.glob("own_kernel_*.py"))
 
@@ -99,5 +162,10 @@ def test_main_runs(cuda, capsys, name):
         pytest.importorskip("numba_cuda")
     load(name).main()
     out = capsys.readouterr().out
-    expected = {"rawkernel": "energy 32.0", "elementwise": "w = [ 2.", "numba_cuda": "decay 0.800"}
+    expected = {
+        "elementwise": "w = [ 2.",
+        "njit": "conductivity 0.700",
+        "numba_cuda": "decay 0.800",
+        "rawkernel": "energy 32.0",
+    }
     assert expected[name.removeprefix("own_kernel_")] in out
