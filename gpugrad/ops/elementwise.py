@@ -119,10 +119,12 @@ _BITS: dict[Any, np.dtype[Any]] = {np.dtype(f"f{n}"): np.dtype(f"i{n}") for n in
 
 
 def _gate(xp: Any, g: Any, mask: Any) -> Any:
-    """``where(mask, g, 0)``; on the host by masking bits, many times as fast as ``np.where``."""
+    """``where(mask, g, 0)``; of many elements on the host by masking bits: no branch mispredicts."""
     bits = _BITS.get(getattr(g, "dtype", None)) if xp is np else None
     if bits is None or type(mask) is bool or mask.dtype != bool:
         return xp.where(mask, g, 0)
+    if mask.ndim and mask.size < 4096:  # too few for that to pay
+        return np.where(mask, g, 0)
     keep = mask.view(np.int8).astype(bits)
     keep = np.negative(keep, out=keep) if keep.ndim else -keep
     return np.bitwise_and(keep, g.view(bits)).view(g.dtype)
