@@ -154,11 +154,18 @@ def train_digits(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile all kernels now; they are kept on disk.")
+    ] = False,
+) -> None:
     """Say what there is to work with, and check a gradient on each device."""
-    from gpugrad.doctor import examine
+    from gpugrad.doctor import examine, warm_up
 
-    if not examine():
+    healthy = examine()
+    if warm:
+        warm_up()
+    if not healthy:
         raise typer.Exit(1)
 
 

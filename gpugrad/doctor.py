@@ -36,6 +36,15 @@ def examine() -> bool:
     return healthy
 
 
+def warm_up() -> None:
+    """Compile the kernels for each device, and print how long each family took."""
+    from gpugrad.warm import warm
+
+    for device in devices():
+        for name, seconds in warm(device):
+            print(f"{device}: {name} compiled in {seconds:.1f} s", flush=True)
+
+
 def check(device: Device) -> str | None:
     """Compute a small gradient on a device; give what is wrong with it, or None.
 

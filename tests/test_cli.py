@@ -199,6 +199,23 @@ def test_doctor(capsys):
     assert ("no cuda: " in said) == (not gg.cuda_available())
 
 
+def test_doctor_warms_up(monkeypatch, capsys):
+    from gpugrad.kernels import report, scatter
+
+    import gpugrad as gg
+    from gpugrad import warm
+
+    seen = []
+    monkeypatch.setattr(warm, "FAMILIES", {"some": lambda draw: seen.append(draw(2, 3).shape)})
+    monkeypatch.setattr(report, "KERNELS", {"scatter": scatter.VARIANTS[:1]})
+    assert main(["doctor", "--warm"]) == 0
+    said = capsys.readouterr().out
+    for device in gg.devices():
+        assert re.search(rf"^{device}: some compiled in \d+\.\d s$", said, re.MULTILINE)
+    assert seen == [(2, 3)] * len(gg.devices())
+    assert ("the other kernels compiled" in said) == gg.cuda_available()
+
+
 def test_doctor_finds_a_wrong_gradient(monkeypatch, capsys):
     from gpugrad import doctor
 

@@ -1,0 +1,128 @@
+"""Compile the kernels before they are needed: ``gpugrad doctor --warm``.
+
+Numba and NVRTC compile a kernel when it is first called, which takes from a tenth of a second to
+some seconds, and keep the machine code on disk. Here each family runs once, forward and backward,
+as a training step would run it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gpugrad import nn, optim
+from gpugrad.array import Array
+from gpugrad.device import Device
+from gpugrad.kernels import philox, source
+from gpugrad.transforms.reverse import vjp
+
+Draw = Callable[..., Array]
+"""Makes an array of a shape on the device that is warmed up."""
+
+
+def _step(f: Callable[..., Any], *arrays: Array) -> None:
+    """The value of ``f`` and its gradients."""
+    y, pull = vjp(f, *arrays)
+    pull(y)
+
+
+def _activations(draw: Draw) -> None:
+    x, b, gates = draw(256, 512), draw(512), draw(256, 1024)
+    for f in (
+        *(nn.relu, nn.leaky_relu, nn.sigmoid, nn.tanh, nn.elu, nn.selu, nn.gelu, nn.silu),
+        *(nn.mish, nn.hardswish, nn.softplus),
+    ):
+        _step(lambda x, b, f=f: f(x, bias=b), x, b)
+    _step(lambda x, b: nn.gelu(x, "tanh", bias=b), x, b)
+    for f in (nn.glu, nn.geglu, nn.swiglu):
+        _step(f, gates)
+    _step(lambda x: nn.dropout(x, key=1), x)
+
+
+def _random(draw: Draw) -> None:
+    state = Array(philox.stream(0), device=draw(1).device)._value
+    philox.bits(state, (1 << 16,))
+    for dtype in ("float32", "float64"):
+        philox.uniform(state, (1 << 16,), dtype)
+        philox.normal(state, (1 << 16,), dtype)
+
+
+def _softmax(draw: Draw) -> None:
+    x = draw(256, 512)
+    labels = Array(np.arange(256), device=x.device)
+    for f in (nn.softmax, nn.log_softmax, lambda x: nn.cross_entropy(x, labels)):
+        _step(f, x)
+
+
+def _norms(draw: Draw) -> None:
+    x, w = draw(256, 512), draw(512)
+    images, scale = draw(8, 16, 32, 32), draw(16)
+    _step(lambda x, w, b: nn.layer_norm(x, 512, w, b), x, w, w)
+    _step(lambda x, w: nn.rms_norm(x, 512, w), x, w)
+    _step(lambda x, w, b: nn.group_norm(x, 4, w, b), images, scale, scale)
+    _step(lambda x, w, b: nn.batch_norm(x, None, None, w, b, True), images, scale, scale)
+
+
+def _images(draw: Draw) -> None:
+    images = draw(8, 16, 32, 32)
+    _step(lambda x, w, b: nn.conv2d(x, w, b, padding=1), images, draw(32, 16, 3, 3), draw(32))
+    _step(lambda x: nn.max_pool2d(x, 2), images)
+    _step(lambda x: nn.avg_pool2d(x, 2), images)
+
+
+def _sequences(draw: Draw) -> None:
+    q, k, v = draw(2, 4, 128, 32), draw(2, 4, 128, 32), draw(2, 4, 128, 32)
+    _step(lambda q, k, v: nn.scaled_dot_product_attention(q, k, v, is_causal=True), q, k, v)
+    tokens = Array(np.arange(2048) % 128, device=q.device)
+    _step(lambda w: nn.embedding(tokens, w), draw(128, 64))
+
+
+def _optimizers(draw: Draw) -> None:
+    for make in (optim.SGD, optim.Adam, optim.AdamW, optim.Adagrad, optim.RMSprop, optim.Lion):
+        w = Array(draw(256, 512), requires_grad=True)
+        optimizer = make([w])
+        (w * w).sum().backward()
+        optimizer.step()
+
+
+FAMILIES: dict[str, Callable[[Draw], None]] = {
+    "activations": _activations,
+    "random numbers": _random,
+    "softmax": _softmax,
+    "normalisation": _norms,
+    "convolution and pooling": _images,
+    "attention and embedding": _sequences,
+    "optimizers": _optimizers,
+}
+"""What is run on each device, by the name of the family."""
+
+
+def warm(device: Device) -> Iterator[tuple[str, float]]:
+    """Compile the kernels for a device; gives each family's name and how many seconds it took."""
+    rng = np.random.default_rng(0)
+
+    def draw(*shape: int) -> Array:
+        return Array(rng.standard_normal(shape).astype(np.float32), device=device)
+
+    for name, run in FAMILIES.items():
+        started = time.perf_counter()
+        run(draw)
+        yield name, time.perf_counter() - started
+    if device.kind == "cuda":
+        started = time.perf_counter()
+        _compile(device)
+        yield "the other kernels", time.perf_counter() - started
+
+
+def _compile(device: Device) -> None:
+    """All that the report lists, for the architecture of the device."""
+    from gpugrad.device import on
+    from gpugrad.kernels.report import KERNELS
+
+    with on(device):
+        for name, expressions in KERNELS.items():
+            for expression in expressions:
+                source.function(name, expression).compile()
