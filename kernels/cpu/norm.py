@@ -74,17 +74,18 @@ def rows_backward(
             a, u, d = x[r], g[r], dx[r]
             mean, rstd = means[r], rstds[r]
             shift, slope = x.dtype.type(0), x.dtype.type(0)
-            for i in range(a.size):
-                h = u[i] * weight[i]
-                shift += h
-                slope += h * ((a[i] - mean) * rstd)
-            shift = shift / size if center else x.dtype.type(0)
-            slope /= size
+            # Few enough arrays in each loop for the compiler to prove them apart and vectorise.
             for i in range(a.size):
                 hat = (a[i] - mean) * rstd
-                d[i] = rstd * ((u[i] * weight[i] - shift) - hat * slope)
+                h = u[i] * weight[i]
+                shift += h
+                slope += h * hat
                 dw[i] += u[i] * hat
                 db[i] += u[i]
+            shift = shift / size if center else x.dtype.type(0)
+            slope = slope / size * rstd
+            for i in range(a.size):
+                d[i] = rstd * ((u[i] * weight[i] - shift) - (a[i] - mean) * slope)
 
 
 @_compiled
@@ -141,12 +142,12 @@ def groups_backward(
             shift += up * weight[first + c]
             slope += along * weight[first + c]
         shift /= size
-        slope /= size
+        slope = slope / size * rstd
         for c in range(channels):
             a, u, d = x[r, c], g[r, c], dx[r, c]
             w = weight[first + c]
             for i in range(a.size):
-                d[i] = rstd * ((u[i] * w - shift) - (a[i] - mean) * rstd * slope)
+                d[i] = rstd * ((u[i] * w - shift) - (a[i] - mean) * slope)
 
 
 SPAN = 64
