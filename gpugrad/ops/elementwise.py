@@ -119,7 +119,7 @@ _BITS: dict[Any, np.dtype[Any]] = {np.dtype(f"f{n}"): np.dtype(f"i{n}") for n in
 
 
 def _gate(xp: Any, g: Any, mask: Any) -> Any:
-    """``where(mask, g, 0)``; of many elements on the host by masking bits: no branch mispredicts."""
+    """``where(mask, g, 0)``; of many elements on the host by masking bits: without branches."""
     bits = _BITS.get(getattr(g, "dtype", None)) if xp is np else None
     if bits is None or type(mask) is bool or mask.dtype != bool:
         return xp.where(mask, g, 0)
