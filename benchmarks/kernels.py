@@ -151,6 +151,136 @@ def fused(xp: Any) -> Iterator[Work]:
     )
 
 
+# ------------------------------------------------------------------------------ products
+
+
+def gradients(f: Callable[..., Any], g: Any, *arrays: Any) -> Callable[[], Any]:
+    """PyTorch's backward pass of ``f`` alone."""
+    leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
+    y = f(*leaves)
+    return lambda: torch.autograd.grad(y, leaves, torch.tensor(g), retain_graph=True)
+
+
+@section("conv")
+def convolutions(xp: Any) -> Iterator[Work]:
+    """64 images of 16 channels, 28 x 28, to 32 channels by 3 x 3, with a bias."""
+    for padding in (0, 1):
+        yield from convolution(xp, padding)
+
+
+def convolution(xp: Any, padding: int) -> Iterator[Work]:
+    x, w, b = normal(xp, 64, 16, 28, 28), normal(xp, 32, 16, 3, 3, seed=1), normal(xp, 32, seed=2)
+    how = {"padding": padding}
+
+    def windows(x: Any) -> Any:
+        sides = ((0, 0), (0, 0), *((how["padding"],) * 2,) * 2)
+        cut = xp.lib.stride_tricks.sliding_window_view(xp.pad(x, sides), (3, 3), (2, 3))
+        return cut.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 16 * 9)
+
+    y, pull = gg.vjp(lambda x, w, b: nn.conv2d(x, w, b, **how), x, w, b)
+    g, size = normal(xp, *y.shape, seed=3), x.nbytes + y.nbytes
+    rows = g.transpose(0, 2, 3, 1).reshape(-1, 32)
+    peers = {
+        "gpugrad": lambda: nn.conv2d(x, w, b, **how),
+        xp.__name__: lambda: windows(x) @ w.reshape(32, -1).T + b,
+    }
+    if on_cpu_with_torch(xp):
+        tx, tw, tb = (torch.tensor(a) for a in (x, w, b))
+        peers["torch"] = lambda: torch.nn.functional.conv2d(tx, tw, tb, **how)
+    yield Work(f"conv2d forward, padding {padding}", peers, size)
+    peers = {
+        "gpugrad": lambda: pull(g),
+        f"{xp.__name__} (weights only)": lambda: rows.T @ windows(x),
+    }
+    if on_cpu_with_torch(xp):
+        f = functools.partial(torch.nn.functional.conv2d, **how)
+        peers["torch"] = gradients(f, g, x, w, b)
+    yield Work(f"conv2d backward, padding {padding}", peers, 2 * size)
+
+
+@section("attention")
+def attentions(xp: Any) -> Iterator[Work]:
+    """Causal attention of 8 x 4 heads, 128 queries and keys of 32 elements."""
+    q, k, v, g = (normal(xp, 8, 4, 128, 32, seed=i) for i in range(4))
+    hidden = xp.asarray(np.triu(np.full((128, 128), -np.inf, "f4"), 1))
+
+    def weights() -> Any:
+        s = q @ k.swapaxes(2, 3) * np.float32(32**-0.5) + hidden
+        e = xp.exp(s - s.max(3, keepdims=True))
+        return e / e.sum(3, keepdims=True)
+
+    def composed() -> Any:
+        p = weights()
+        dp = g @ v.swapaxes(2, 3)
+        ds = p * (dp - (dp * p).sum(3, keepdims=True)) * np.float32(32**-0.5)
+        return ds @ k, ds.swapaxes(2, 3) @ q, p.swapaxes(2, 3) @ g
+
+    pull = gg.vjp(lambda *a: nn.scaled_dot_product_attention(*a, is_causal=True), q, k, v)[1]
+    library = xp.__name__
+    peers = {
+        "gpugrad": lambda: nn.scaled_dot_product_attention(q, k, v, is_causal=True),
+        library: lambda: weights() @ v,
+    }
+    if on_cpu_with_torch(xp):
+        theirs = torch.nn.functional.scaled_dot_product_attention
+        given = [torch.tensor(a) for a in (q, k, v)]
+        peers["torch"] = lambda: theirs(*given, is_causal=True)
+    yield Work("causal attention forward", peers, 4 * q.nbytes)
+    peers = {"gpugrad": lambda: pull(g), library: composed}
+    if on_cpu_with_torch(xp):
+        peers["torch"] = gradients(functools.partial(theirs, is_causal=True), g, q, k, v)
+    yield Work("causal attention backward", peers, 8 * q.nbytes)
+
+
+# ------------------------------------------------------------------------------ rows and windows
+
+
+@section("pool")
+def pools(xp: Any) -> Iterator[Work]:
+    """A million float32 in images of 32 x 32, by windows of 2 x 2."""
+    for name in ("max_pool2d", "avg_pool2d"):
+        yield from pooling(xp, name)
+
+
+def pooling(xp: Any, name: str) -> Iterator[Work]:
+    x, f = normal(xp, 16, 64, 32, 32), getattr(nn, name)
+    y, pull = gg.vjp(lambda x: f(x, 2), x)
+    g = xp.ones_like(y)
+    parts = x.reshape(16, 64, 16, 2, 16, 2)
+    composed = parts.max if name == "max_pool2d" else parts.mean
+    peers = {"gpugrad": lambda: f(x, 2), xp.__name__: lambda: composed((3, 5))}
+    back = {"gpugrad": lambda: pull(g)}
+    if on_cpu_with_torch(xp):
+        theirs, tx = getattr(torch.nn.functional, name), torch.tensor(x)
+        peers["torch"] = lambda: theirs(tx, 2)
+        back["torch"] = gradients(lambda x: theirs(x, 2), g, x)
+    yield Work(f"{name} forward", peers, x.nbytes + y.nbytes)
+    yield Work(f"{name} backward", back, x.nbytes + y.nbytes)
+
+
+@section("segment")
+def segments(xp: Any) -> Iterator[Work]:
+    """4096 rows of 256 float32 of a table of 10000."""
+    w, g = normal(xp, 10000, 256), normal(xp, 4096, 256, seed=1)
+    rows = xp.asarray(np.random.default_rng(2).integers(0, 10000, 4096))
+    pull = gg.vjp(lambda w: nn.embedding(rows, w), w)[1]
+
+    def composed() -> Any:
+        out = xp.zeros_like(w)
+        xp.add.at(out, rows, g)
+        return out
+
+    peers = {"gpugrad": lambda: nn.embedding(rows, w), xp.__name__: lambda: w[rows]}
+    back = {"gpugrad": lambda: pull(g), xp.__name__: composed}
+    if on_cpu_with_torch(xp):
+        theirs = torch.nn.functional.embedding
+        tw, tr = torch.tensor(w), torch.tensor(rows)
+        peers["torch"] = lambda: theirs(tr, tw)
+        back["torch"] = gradients(lambda w: theirs(tr, w), g, w)
+    yield Work("embedding forward", peers, 2 * g.nbytes)
+    yield Work("embedding backward", back, g.nbytes + w.nbytes)
+
+
 # ------------------------------------------------------------------------------ the program
 
 
