@@ -52,7 +52,7 @@ def take(table: Any, rows: Any) -> Any:
     if isinstance(table, np.ndarray):
         there = (rows >= 0) & (rows < len(table))
         if there.all():
-            return table[rows]
+            return table.take(rows, 0)
         out = np.zeros(shape, table.dtype)
         out[there] = table[rows[there]]
         return out

@@ -96,10 +96,12 @@ take_rows_p: Primitive = Primitive(
 
 
 def _embedding(xp: Any, table: Any, rows: Any, moved: Any) -> Any:
-    if xp is np and rows.size and not 0 <= (bad := rows.min()) <= (high := rows.max()) < len(table):
+    if xp is not np:
+        return segment.take(table, rows)
+    if rows.size and not 0 <= (bad := rows.min()) <= (high := rows.max()) < len(table):
         bad = bad if bad < 0 else high
         raise IndexError(f"embedding: number {bad} for a weight with {len(table)} rows")
-    return segment.take(table, rows)
+    return table.take(rows, 0)
 
 
 def _embedding_batch(

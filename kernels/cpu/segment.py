@@ -7,6 +7,9 @@ from typing import Any
 import numba
 from gpugrad.kernels.cpu import threads
 
+BLOCK = 128
+"""Columns that a thread has at least: whole lines of the cache, and several."""
+
 _jit = numba.njit(cache=True, nogil=True)
 
 
@@ -15,7 +18,7 @@ def _total(start: int, stop: int, out: Any, values: Any, rows: Any) -> None:
     for i in range(values.shape[0]):
         row = rows[i]
         if 0 <= row < out.shape[0]:
-            for c in range(start, stop):
+            for c in range(start * BLOCK, min(stop * BLOCK, out.shape[1])):
                 out[row, c] += values[i, c]
 
 
@@ -24,7 +27,7 @@ def _largest(start: int, stop: int, out: Any, values: Any, rows: Any) -> None:
     for i in range(values.shape[0]):
         row = rows[i]
         if 0 <= row < out.shape[0]:
-            for c in range(start, stop):
+            for c in range(start * BLOCK, min(stop * BLOCK, out.shape[1])):
                 v = values[i, c]
                 if v > out[row, c] or v != v:
                     out[row, c] = v
@@ -32,14 +35,9 @@ def _largest(start: int, stop: int, out: Any, values: Any, rows: Any) -> None:
 
 def total(out: Any, values: Any, rows: Any) -> None:
     """Add each row of ``values`` (N, C) to that of ``out``, left out if there is none."""
-    threads.run(_total, out.shape[1], _work(values), out, values, rows)
+    threads.run(_total, -(-out.shape[1] // BLOCK), float(values.size), out, values, rows)
 
 
 def largest(out: Any, values: Any, rows: Any) -> None:
     """The same with the larger one in place of the sum; NaN is larger than all."""
-    threads.run(_largest, out.shape[1], _work(values), out, values, rows)
-
-
-def _work(values: Any) -> float:
-    # Threads share out columns: worth it for long rows only.
-    return float(values.size) if values.shape[1] >= 64 else 0.0
+    threads.run(_largest, -(-out.shape[1] // BLOCK), float(values.size), out, values, rows)
