@@ -1,0 +1,75 @@
+"""Pooling, windows and rows move no more bytes than their docstrings say, as the stand-in counts.
+
+It counts in its checked mode, which is chosen when it starts: hence another process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COUNT = """
+import json, math, sys
+import cuda_on_cpu
+import cupy as cp
+from gpugrad.kernels import conv, pool, segment
+from gpugrad.kernels.conv import Geometry
+from gpugrad.kernels.pool import Window
+
+def moved(kernel, f):
+    with cuda_on_cpu.record() as r:
+        f()
+    found = [k for name, k in r.kernels.items() if kernel in name]
+    assert len(found) == 1, list(r.kernels)
+    return found[0]["load_bytes"] + found[0]["store_bytes"]
+
+n = int(sys.argv[1])
+side = math.isqrt(n)
+x, how = cp.ones((1, side, side), "f4"), Window((side // 2,) * 2, (2, 2), (2, 2))
+size, few = 4 * n, n
+table, values = cp.ones((1000, 256), "f4"), cp.ones((n // 256, 256), "f4")
+rows = cp.arange(n // 256) % 1000
+images, w = cp.ones((n // 8 // 1024, 8, 32, 32), "f4"), cp.ones((4, 8, 3, 3), "f4")
+same = Geometry(padding=((1, 1), (1, 1)))
+matrix, g = 9 * 4 * images.size, conv.forward(images, w, None, same)
+print(json.dumps({
+    "largest": moved("largest", lambda: pool.largest(x, how)) / (size + 2 * few),
+    "mean": moved("mean", lambda: pool.mean(x, how)) / (size + few),
+    "take": moved("take", lambda: segment.take(table, rows)) / (2 * size + 8 * len(rows)),
+    "total": moved("segments", lambda: segment.total(values, rows, 1000))
+    / (size + 8 * len(rows) + 1000 * (1024 + 16)),
+    "windows": moved("windows", lambda: conv.forward(images, w, None, same)) / (2 * matrix),
+    "images": moved("images", lambda: conv.input_gradient(g, w, (32, 32), same))
+    / (matrix + 4 * images.size),
+}))
+"""
+
+
+def test_bytes(cuda, counters):
+    stand_in = Path(sys.modules["cuda_on_cpu"].__file__).parents[1]
+    path = os.pathsep.join([str(stand_in), *sys.path])
+    run = subprocess.run(
+        [sys.executable, "-m", "cuda_on_cpu", "--checked", "-c", COUNT, str(1 << 20)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    ratios = json.loads(run.stdout)
+    assert len(ratios) == 6
+    for kernel, ratio in ratios.items():
+        assert 0.9 < ratio <= 1.05, (kernel, ratio)
+
+
+@pytest.mark.parametrize("name", ["largest", "mean", "take", "total", "windows", "images"])
+def test_the_minimum_is_derived_in_the_docstring(name):
+    from gpugrad.kernels import conv, pool, segment
+
+    where = {"windows": conv.forward, "images": conv.input_gradient}
+    f = where.get(name) or getattr(pool if hasattr(pool, name) else segment, name)
+    assert "Bytes it must move" in f.__doc__
