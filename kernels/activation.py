@@ -118,8 +118,8 @@ def forward(
 
     Notes
     -----
-    Bytes it must move, for N elements of ``s`` bytes: ``2*N*s + C*s``. On CUDA it moves these, the
-    bias once more for each block, by loads and stores of 16 bytes.
+    Bytes it must move, for N elements of ``s`` bytes: ``2*N*s + C*s``. On CUDA it moves these, and
+    the bias once for each slab of at least 32 rows, by loads and stores of 16 bytes.
 
     Examples
     --------
@@ -379,7 +379,6 @@ def _host(
 # ------------------------------------------------------------------------------ CUDA
 
 WARPS = 8  # of a block, as in cuda/activation.cu
-_LEAST = 32  # rows of a slab, so that its sums are little beside its elements
 
 _SHAPE = np.dtype([(n, "i8") for n in ("size", "width", "columns", "tiles", "rows")])
 _PARAMETERS = np.dtype([("first", "f8"), ("second", "f8")])
@@ -411,7 +410,8 @@ def plan(size: int, columns: int, width: int, most: int) -> Plan:
     wide = fold * columns
     rows = -(-size // wide)
     tiles = -(-wide // (32 * width))
-    slabs = max(1, min(-(-rows // _LEAST), most // tiles))
+    least = 48 if width == 8 else 32  # rows: so that a slab's sums are little beside its elements
+    slabs = max(1, min(-(-rows // least), most // tiles))
     deep = -(-rows // slabs)
     deep += -deep % WARPS
     slabs = -(-rows // deep)

@@ -90,13 +90,17 @@ template <int V> struct Place {
     }
 };
 
-// V entries of the bias for the columns from `column` on.
+// V entries of the bias for the columns from `column` on, read by one warp for the block.
 template <typename T, int V>
 __device__ Pack<T, V> load_bias(const T* bias, int64 column, int64 columns) {
-    Pack<T, V> b;
+    __shared__ Pack<T, V> tile[32];
+    __syncthreads();    // the last call's have been read
+    if (threadIdx.x < 32)
 #pragma unroll
-    for (int v = 0; v < V; v++) b.at[v] = bias ? bias[(column + v) % columns] : (T)0.0f;
-    return b;
+        for (int v = 0; v < V; v++)
+            tile[threadIdx.x].at[v] = bias ? bias[(column + v) % columns] : (T)0.0f;
+    __syncthreads();
+    return tile[threadIdx.x % 32];
 }
 
 // The sums of a block's warps for each column, in order, to the slab's part of `partial`: rows of

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -11,6 +15,7 @@ from gpugrad.kernels import activation as kinds
 from gpugrad.kernels import philox, report, source
 from gpugrad.kernels.activation import backward, forward, gated_backward, gated_forward
 
+import gpugrad as gg
 from gpugrad.device import CPU, to_device
 from gpugrad.ops import activation as composed
 
@@ -178,39 +183,69 @@ def test_same_bits_on_any_number_of_threads(monkeypatch):
 # ------------------------------------------------------------------------------ on CUDA
 
 
-def moved(r):
-    return sum(k["load_bytes"] + k["store_bytes"] for k in r.kernels.values())
-
-
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_launches_and_bytes_at_a_million(counters, cuda, dtype):
-    rows = cols = 1024
-    x = cuda.ones((rows, cols), dtype)
-    b, act, size = x[0].copy(), kinds.Silu(), x.nbytes
-    for run, least, launches in (
-        (lambda: forward(act, x, b), 2, 1),
-        (lambda: forward(act, x), 2, 1),
-        (lambda: backward(act, x, x, b), 3, 1),
-        (lambda: backward(act, x, x, b, sums=True), 3, 2),
-        (lambda: gated_forward(act, x, b), 1.5, 1),
-        (lambda: gated_backward(act, x[:, ::2], x, b, sums=True), 2.5, 2),
+def test_launches(counters, cuda, dtype):
+    x = cuda.ones((100, 64), dtype)
+    b, act = x[0].copy(), kinds.Silu()
+    for run, launches in (
+        (lambda: forward(act, x, b), 1),
+        (lambda: backward(act, x, x, b), 1),
+        (lambda: backward(act, x, x, b, sums=True), 2),
+        (lambda: gated_forward(act, x, b), 1),
     ):
         run()  # compiles
         with counters() as r:
             run()
-        own = {n: k for n, k in r.kernels.items() if "ward" in n or "finish" in n}
-        r.kernels.clear()
-        r.kernels.update(own)
-        assert sum(k["launches"] for k in own.values()) == launches
-        assert moved(r) <= 1.05 * least * size
+        assert r["launches"] == launches
         assert (r["d2h"], r["h2d"], r["syncs"]) == (0, 0, 0)
+
+
+COUNT = """
+import cupy, cuda_on_cpu
+from gpugrad.kernels.activation import Silu, backward, forward, gated_backward, gated_forward
+act = Silu()
+for dtype in ("float16", "float32"):
+    x = cupy.ones((1024, 1024), dtype)
+    b, half = x[0].copy(), x[:, ::2].copy()
+    for run, least in (
+        (lambda: forward(act, x, b), 2),
+        (lambda: forward(act, x), 2),
+        (lambda: backward(act, x, x, b), 3),
+        (lambda: backward(act, x, x, b, sums=True), 3),
+        (lambda: gated_forward(act, x, b), 1.5),
+        (lambda: gated_backward(act, half, x, b, sums=True), 2.5),
+    ):
+        run()
+        with cuda_on_cpu.record() as r:
+            run()
+        moved = sum(k["load_bytes"] + k["store_bytes"] for k in r.kernels.values())
+        print(moved / (least * x.nbytes))
+"""
+
+
+def test_bytes_moved_at_a_million_elements(counters):
+    """In a process of its own: the stand-in counts bytes only where it checks each access."""
+    import cuda_on_cpu
+
+    folder = str(Path(cuda_on_cpu.__file__).parents[1])
+    found = subprocess.run(
+        [sys.executable, "-m", "cuda_on_cpu", "--checked", "-c", COUNT],
+        env={**os.environ, "PYTHONPATH": folder},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ratios = [float(line) for line in found.stdout.split()]
+    assert len(ratios) == 12
+    assert min(ratios) >= 1
+    assert max(ratios) <= 1.05, ratios
 
 
 def test_more_rows_than_blocks(cuda, monkeypatch):
     """Slabs of many rows: the grid is no larger than asked for."""
     monkeypatch.setattr(kinds, "resident", lambda block: 1)
     kinds.plan.cache_clear()
-    check(kinds.Silu(), (1000, 96), "float32", __import__("gpugrad").device("cuda"))
+    check(kinds.Silu(), (1000, 96), "float32", gg.device("cuda"))
     assert kinds.plan(96_000, 96, 4, 4).blocks <= 8
     kinds.plan.cache_clear()
 

@@ -116,8 +116,6 @@ def test_one_kernel_forward_and_one_backward(counters, cuda):
     with counters() as r:
         pull(g)
     assert r["launches"] == 1
-    (kernel,) = r.kernels.values()
-    assert kernel["load_bytes"] + kernel["store_bytes"] <= 1.05 * 5 * x.nbytes
     assert (r["d2h"], r["h2d"], r["syncs"]) == (0, 0, 0)
 
 
