@@ -8,6 +8,7 @@ import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.primitive import Primitive
+from gpugrad.kernels.scan import running
 from gpugrad.ops.batching import over_axis
 from gpugrad.ops.cast import cast
 from gpugrad.ops.elementwise import isnan, where
@@ -61,7 +62,7 @@ def _cumprod_vjp(g: Any, x: Any, y: Any, axis: int, y_like: ShapeDtype) -> Any:
 
 cumprod_p = Primitive(
     "cumprod",
-    lambda xp, x, *, axis: xp.cumprod(x, axis=axis),
+    lambda xp, x, *, axis: np.cumprod(x, axis=axis) if xp is np else running("Product", x, axis),
     shape=lambda x, *, axis: ShapeDtype(x.shape, np.empty(0, x.dtype).cumprod().dtype),
     vjp=_cumprod_vjp,
     jvp=_cumprod_jvp,
