@@ -13,21 +13,24 @@ def interleave(
 ) -> dict[str, float]:
     """Median seconds of one call of each contender.
 
-    Each round calls every contender ``inner`` times, one contender after the other; the median is
-    over rounds. The first round warms up and is not counted.
+    Each round calls every contender ``inner`` times, one contender after the other; the next round
+    begins with the next contender, so that none always finds the heap as one other left it. The
+    median is over rounds. The first round warms up and is not counted.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
+    turn = list(contenders.items())
     gc.collect()
     gc.disable()
     try:
         for number in range(rounds + 1):
-            for name, call in contenders.items():
+            for name, call in turn:
                 start = time.perf_counter()
                 for _ in range(inner):
                     call()
                 spent = (time.perf_counter() - start) / inner
                 if number:
                     times[name].append(spent)
+            turn.append(turn.pop(0))
     finally:
         gc.enable()
     return {name: statistics.median(spent) for name, spent in times.items()}
