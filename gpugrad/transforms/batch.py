@@ -141,11 +141,12 @@ def per_sample_grad(
     --------
     >>> import gpugrad as gg, numpy as np
     >>> loss = lambda w, x, y: (x @ w - y) ** 2
-    >>> each = gg.per_sample_grad(loss)(np.zeros(2), np.eye(2), np.array([1.0, 2.0]))
+    >>> x, y = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 2.0])
+    >>> each = gg.per_sample_grad(loss)(np.zeros(2), x, y)
     >>> each
-    array([[-2.,  0.],
-           [ 0., -4.]])
+    array([[ -2.,  -4.],
+           [-12., -16.]])
     >>> each.mean(axis=0)
-    array([-1., -2.])
+    array([ -7., -10.])
     """
     return vmap(grad(f, argnums), in_axes)

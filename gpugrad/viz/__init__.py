@@ -62,7 +62,7 @@ def graph(
     ...     return np.mean((x @ w - y) ** 2)
     >>> g = gg.viz.graph(loss, np.zeros(2), np.eye(2), np.ones(2), argnums=0, path="loss.svg")
     >>> g
-    Graph(9 nodes, 8 edges)
+    Graph(7 nodes, 6 edges)
     >>> g["w"].gradient
     array([-1., -1.])
     """
