@@ -1,12 +1,12 @@
 """Activation functions and dropout, with PyTorch's names and defaults.
 
-Each takes the bias of the layer before it as ``bias=``: the sum, the function, and on the way back
-both gradients, are then one pass over memory each.
+Each takes the bias of the layer before it as ``bias=``, and the probability and the key of dropout
+after it as ``p=`` and ``key=``: all that is then one pass over memory, and so are the gradients.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
@@ -41,26 +41,64 @@ __all__ = [
 ]
 
 
-def _apply(act: kernels.Activation, x: Any, bias: Any, gated: bool = False) -> Any:
-    dtype = shape_dtype(x).dtype
-    if dtype.kind == "c":
-        raise TypeError(f"{type(act).__name__.lower()} is for real numbers, got {dtype}")
-    if not is_inexact(dtype):
+class Fused(TypedDict, total=False):
+    """What the activations compute in the same pass.
+
+    Parameters
+    ----------
+    bias
+        Added first: of the length of the last axis.
+    p, key
+        Dropout of the result, as in `dropout`.
+    """
+
+    bias: Any
+    p: float
+    key: Any
+
+
+def _apply(act: kernels.Activation, x: Any, fused: Fused, gated: bool = False) -> Any:
+    like = shape_dtype(x)
+    if like.dtype.kind == "c":
+        raise TypeError(f"{type(act).__name__.lower()} is for real numbers, got {like.dtype}")
+    if not is_inexact(like.dtype):
         x = cast(x, np.dtype(float))
     elif not hasattr(x, "dtype"):
         x = np.asarray(x)
-    return activate(act, x, bias, gated=gated)
+    bias = fused.get("bias")
+    if bias is not None and (bias.dtype != x.dtype or bias.shape != x.shape[-1:]):
+        x, bias = x + bias, None  # it broadcasts otherwise, or widens
+    rate = _rate(fused.get("p", 0.0))
+    state = _stream(fused.get("key"), x) if 0 < rate < 1 else None
+    y = activate(act, x, bias, rate=rate % 1, state=state, gated=gated)
+    return y * 0 if rate == 1 else y
 
 
-def _plain(x: Any, bias: Any) -> bool:
+def _plain(x: Any, fused: Fused) -> bool:
     """Whether NumPy's own function is as good: of few elements, or of no real floats."""
-    if bias is not None:
+    if fused:
         return False
     like = shape_dtype(x)
     return like.size < SMALL or like.dtype.kind == "c" or not is_inexact(like.dtype)
 
 
-def relu(x: Any, *, bias: Any = None) -> Any:
+def _rate(p: float) -> float:
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is a probability, got {p}")
+    return float(p)
+
+
+def _stream(key: Any, x: Any) -> Any:
+    """The state of the stream that a key stands for, where ``x`` is."""
+    if key is None:
+        raise TypeError("dropout: give a key=, a whole number or a stream's state, for each call")
+    if isinstance(key, int | np.integer):
+        state = to_device(stream(int(key)), device_under(x))
+        return Array(state) if type(x) in BOX_TYPES else state
+    return key
+
+
+def relu(x: Any, **fused: Unpack[Fused]) -> Any:
     """``max(x, 0)``, with gradient 0 at 0.
 
     Examples
@@ -70,42 +108,44 @@ def relu(x: Any, *, bias: Any = None) -> Any:
     >>> relu(np.array([-1.0, 2.0]), bias=np.array([3.0, -3.0]))
     array([2., 0.])
     """
-    if _plain(x, bias):
+    if _plain(x, fused):
         return elementwise.relu(x)
-    return _apply(kernels.Relu(), x, bias)
+    return _apply(kernels.Relu(), x, fused)
 
 
-def tanh(x: Any, *, bias: Any = None) -> Any:
+def tanh(x: Any, **fused: Unpack[Fused]) -> Any:
     """The hyperbolic tangent."""
-    return elementwise.tanh(x) if _plain(x, bias) else _apply(kernels.Tanh(), x, bias)
+    return elementwise.tanh(x) if _plain(x, fused) else _apply(kernels.Tanh(), x, fused)
 
 
-def sigmoid(x: Any, *, bias: Any = None) -> Any:
+def sigmoid(x: Any, **fused: Unpack[Fused]) -> Any:
     """``1 / (1 + exp(-x))``, written with tanh, which overflows for no ``x``."""
-    if _plain(x, bias):
+    if _plain(x, fused):
         return 0.5 * elementwise.tanh(0.5 * x) + 0.5
-    return _apply(kernels.Sigmoid(), x, bias)
+    return _apply(kernels.Sigmoid(), x, fused)
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01, *, bias: Any = None) -> Any:
+def leaky_relu(x: Any, negative_slope: float = 0.01, **fused: Unpack[Fused]) -> Any:
     """``x``, times ``negative_slope`` where it is negative."""
     if negative_slope < 0:  # the output's sign would not tell the input's
-        x = x if bias is None else x + bias
-        return elementwise.where(x > 0, x, x * negative_slope)
-    return _apply(kernels.LeakyRelu(float(negative_slope)), x, bias)
+        if "bias" in fused:
+            x = x + fused.pop("bias")
+        y = elementwise.where(x > 0, x, x * negative_slope)
+        return _apply(kernels.Identity(), y, fused) if fused else y
+    return _apply(kernels.LeakyRelu(float(negative_slope)), x, fused)
 
 
-def elu(x: Any, alpha: float = 1.0, *, bias: Any = None) -> Any:
+def elu(x: Any, alpha: float = 1.0, **fused: Unpack[Fused]) -> Any:
     """``x``, or ``alpha * (exp(x) - 1)`` where it is negative."""
-    return _apply(kernels.Elu(float(alpha)), x, bias)
+    return _apply(kernels.Elu(float(alpha)), x, fused)
 
 
-def selu(x: Any, *, bias: Any = None) -> Any:
+def selu(x: Any, **fused: Unpack[Fused]) -> Any:
     """Scaled `elu`, which keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
-    return _apply(kernels.Selu(), x, bias)
+    return _apply(kernels.Selu(), x, fused)
 
 
-def gelu(x: Any, approximate: Literal["none", "tanh"] = "none", *, bias: Any = None) -> Any:
+def gelu(x: Any, approximate: Literal["none", "tanh"] = "none", **fused: Unpack[Fused]) -> Any:
     """``x`` times the normal distribution's probability below ``x``, exact or by way of tanh.
 
     Examples
@@ -117,30 +157,30 @@ def gelu(x: Any, approximate: Literal["none", "tanh"] = "none", *, bias: Any = N
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate={approximate!r} is neither 'none' nor 'tanh'")
-    return _apply(kernels.Gelu() if approximate == "none" else kernels.GeluTanh(), x, bias)
+    return _apply(kernels.Gelu() if approximate == "none" else kernels.GeluTanh(), x, fused)
 
 
-def silu(x: Any, *, bias: Any = None) -> Any:
+def silu(x: Any, **fused: Unpack[Fused]) -> Any:
     """``x * sigmoid(x)``, also called swish."""
-    return _apply(kernels.Silu(), x, bias)
+    return _apply(kernels.Silu(), x, fused)
 
 
-def mish(x: Any, *, bias: Any = None) -> Any:
+def mish(x: Any, **fused: Unpack[Fused]) -> Any:
     """``x * tanh(softplus(x))``."""
-    return _apply(kernels.Mish(), x, bias)
+    return _apply(kernels.Mish(), x, fused)
 
 
-def hardswish(x: Any, *, bias: Any = None) -> Any:
+def hardswish(x: Any, **fused: Unpack[Fused]) -> Any:
     """``x`` times the line from 0 at -3 to 1 at 3."""
-    return _apply(kernels.HardSwish(), x, bias)
+    return _apply(kernels.HardSwish(), x, fused)
 
 
-def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0, *, bias: Any = None) -> Any:
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0, **fused: Unpack[Fused]) -> Any:
     """``log(1 + exp(beta * x)) / beta``; ``x`` itself where ``beta * x`` exceeds ``threshold``."""
-    return _apply(kernels.Softplus(float(beta), float(threshold)), x, bias)
+    return _apply(kernels.Softplus(float(beta), float(threshold)), x, fused)
 
 
-def glu(x: Any, dim: int = -1, *, bias: Any = None) -> Any:
+def glu(x: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
     """``a * sigmoid(b)`` of the two halves ``a`` and ``b`` of ``x`` along an axis.
 
     Examples
@@ -150,25 +190,25 @@ def glu(x: Any, dim: int = -1, *, bias: Any = None) -> Any:
     >>> glu(np.array([4.0, 0.0]))
     array([2.])
     """
-    return _gated(kernels.Sigmoid(), x, dim, bias)
+    return _gated(kernels.Sigmoid(), x, dim, fused)
 
 
-def geglu(x: Any, dim: int = -1, *, bias: Any = None) -> Any:
+def geglu(x: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
     """``a * gelu(b)`` of the two halves ``a`` and ``b`` of ``x`` along an axis."""
-    return _gated(kernels.Gelu(), x, dim, bias)
+    return _gated(kernels.Gelu(), x, dim, fused)
 
 
-def swiglu(x: Any, dim: int = -1, *, bias: Any = None) -> Any:
+def swiglu(x: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
     """``a * silu(b)`` of the two halves ``a`` and ``b`` of ``x`` along an axis."""
-    return _gated(kernels.Silu(), x, dim, bias)
+    return _gated(kernels.Silu(), x, dim, fused)
 
 
-def _gated(act: kernels.Activation, x: Any, dim: int, bias: Any) -> Any:
+def _gated(act: kernels.Activation, x: Any, dim: int, fused: Fused) -> Any:
     shape = shape_dtype(x).shape
     if not shape or shape[dim] % 2:
         raise ValueError(f"a gated pair needs an even length along axis {dim} of shape {shape}")
     last = dim in (-1, len(shape) - 1)
-    y = _apply(act, x if last else moveaxis(x, dim, -1), bias, gated=True)
+    y = _apply(act, x if last else moveaxis(x, dim, -1), fused, gated=True)
     return y if last else moveaxis(y, -1, dim)
 
 
@@ -195,15 +235,9 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, key: Any = None) -
     >>> dropout(np.ones(6), key=3)
     array([2., 0., 2., 2., 0., 2.])
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p is a probability, got {p}")
-    if not training or p == 0:
+    rate = _rate(p)
+    if not training or rate == 0:
         return x
-    if key is None:
-        raise TypeError("dropout: give a key=, a whole number or a stream's state, for each call")
-    if p == 1:
+    if rate == 1:
         return x * 0
-    if isinstance(key, int | np.integer):
-        key = to_device(stream(int(key)), device_under(x))
-        key = Array(key) if type(x) in BOX_TYPES else key
-    return dropout_p(x, key, rate=float(p))
+    return dropout_p(x, _stream(key, x), rate=rate)

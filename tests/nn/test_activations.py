@@ -7,19 +7,122 @@ import pytest
 
 import gpugrad as gg
 from gpugrad import nn
+from gpugrad.ops import activation
 
 torch = pytest.importorskip("torch")
 
 X = np.array([-1000.0, -20.0, -1.5, -0.0, 0.0, 0.3, 2.0, 20.0, 1000.0])
+F = torch.nn.functional
+
+CASES = {
+    **{
+        n: ({}, getattr(F, n)) for n in ("relu", "elu", "selu", "gelu", "silu", "mish", "hardswish")
+    },
+    **{n: ({}, getattr(F, n)) for n in ("leaky_relu", "softplus")},
+    "sigmoid": ({}, torch.sigmoid),
+    "tanh": ({}, torch.tanh),
+    "leaky_relu steep": ({"negative_slope": 0.3}, F.leaky_relu),
+    "leaky_relu down": ({"negative_slope": -0.3}, F.leaky_relu),
+    "elu alpha": ({"alpha": 0.4}, F.elu),
+    "gelu tanh": ({"approximate": "tanh"}, F.gelu),
+    "softplus sharp": ({"beta": 3.0, "threshold": 2.0}, F.softplus),
+}
+each = pytest.mark.parametrize("name", CASES)
 
 
-@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
-def test_values_and_gradients(name, device):
+@pytest.fixture(params=["few", "many"])
+def size(request, monkeypatch):
+    """By NumPy's calls, or by the kernels that more elements are worth."""
+    if request.param == "many":
+        monkeypatch.setattr(activation, "SMALL", 0)
+        monkeypatch.setattr("gpugrad.nn.activations.SMALL", 0)
+
+
+def of(name):
+    options, theirs = CASES[name]
+    ours = getattr(nn, name.split()[0])
+    return lambda x, **more: ours(x, **options, **more), lambda x: theirs(x, **options)
+
+
+@each
+def test_values_and_gradients(name, device, size):
+    ours, theirs = of(name)
     x = gg.Array(X, device=device)
-    y, g = gg.value_and_grad(lambda x: np.sum(getattr(nn, name)(x)))(x)
+    y, g = gg.value_and_grad(lambda x: np.sum(ours(x)))(x)
     tx = torch.tensor(X, requires_grad=True)
-    ty = getattr(torch, name)(tx).sum()
+    ty = theirs(tx).sum()
     ty.backward()
     np.testing.assert_allclose(y.item(), ty.item(), rtol=1e-12)
     np.testing.assert_allclose(g.numpy(), tx.grad.numpy(), rtol=1e-9, atol=1e-15)
     assert g.device == device
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "tanh", "leaky_relu down"])
+def test_bias_and_dropout_in_the_same_pass(name, device, size):
+    ours, theirs = of(name)
+    rng = np.random.default_rng(0)
+    x, b = rng.normal(size=(5, 6)), rng.normal(size=6)
+    mask = np.asarray(nn.dropout(np.ones((5, 6)), 0.4, key=7))
+
+    def loss(x, b):
+        return np.sum(ours(x, bias=b, p=0.4, key=7) ** 2)
+
+    got = gg.grad(loss, (0, 1))(gg.Array(x, device=device), gg.Array(b, device=device))
+    tx, tb = (torch.tensor(v, requires_grad=True) for v in (x, b))
+    (theirs(tx + tb) * torch.tensor(mask)).square().sum().backward()
+    for g, t in zip(got, (tx, tb), strict=True):
+        np.testing.assert_allclose(g.numpy(), t.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_gated_pairs(dim, device, size):
+    x = np.random.default_rng(1).normal(size=(4, 6))
+    given, tx = gg.Array(x, device=device), torch.tensor(x, requires_grad=True)
+    a, b = tx.chunk(2, dim)
+    for name, want in (
+        ("glu", F.glu(tx, dim)),
+        ("geglu", a * F.gelu(b)),
+        ("swiglu", a * F.silu(b)),
+    ):
+        y, pull = gg.vjp(lambda x, name=name: getattr(nn, name)(x, dim), given)
+        np.testing.assert_allclose(y.numpy(), want.detach().numpy(), rtol=1e-12)
+        tx.grad = None
+        want.sum().backward(retain_graph=True)
+        (g,) = pull(y * 0 + 1)
+        np.testing.assert_allclose(g.numpy(), tx.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_dropout():
+    x = np.ones((100, 100))
+    y = nn.dropout(x, 0.3, key=5)
+    assert set(np.unique(y).round(6)) == {0, round(1 / 0.7, 6)}
+    assert abs((y == 0).mean() - 0.3) < 0.02
+    assert (nn.dropout(x, 0.3, key=5) == y).all()
+    assert (nn.dropout(x, 0.3, key=6) != y).any()
+    assert nn.dropout(x, 0.3, training=False) is x
+    assert nn.dropout(x, 0.0) is x
+    assert not nn.dropout(x, 1.0, key=0).any()
+    assert not nn.gelu(x, p=1.0).any()
+
+
+def test_other_dtypes(device, xp):
+    ints = xp.asarray([-2, 0, 3])
+    assert nn.relu(ints).tolist() == [0, 0, 3]
+    assert nn.relu(ints).dtype == ints.dtype
+    np.testing.assert_allclose(nn.silu(ints).tolist(), nn.silu(ints.astype("f8")).tolist())
+    half = nn.gelu(xp.ones(4, "f2"), bias=xp.ones(4, "f4"))
+    assert half.dtype == "f4"
+    np.testing.assert_allclose(nn.mish(2.0), nn.mish(np.array([2.0]))[0])
+
+
+def test_wrong_use():
+    with pytest.raises(ValueError, match="neither 'none' nor 'tanh'"):
+        nn.gelu(X, "erf")
+    with pytest.raises(ValueError, match="even length along axis -1"):
+        nn.glu(X)
+    with pytest.raises(ValueError, match="probability, got 2"):
+        nn.dropout(X, 2)
+    with pytest.raises(TypeError, match="give a key="):
+        nn.dropout(X)
+    with pytest.raises(TypeError, match="real numbers, got complex128"):
+        nn.gelu(X + 0j)
