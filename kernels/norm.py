@@ -17,8 +17,8 @@ from gpugrad.kernels.source import C_NAMES, function, resident
 MOST_CHANNELS = 1024
 """In a group, whose factors a block of threads keeps in shared memory."""
 
-LEAST_ROWS = 32
-"""For each partial sum of the parameters' gradients: these then cost a few hundredths more."""
+LEAST_BYTES = 160
+"""Of a column of rows for each partial sum: these then cost a few hundredths more."""
 
 
 class Normalised(NamedTuple):
@@ -93,9 +93,9 @@ def norm_rows_backward(
 
     Notes
     -----
-    One launch, two with ``params``: partial sums of 32 rows or more, which are then added in
-    order. ``3*N*s`` for rows that fit as in `norm_rows`; longer ones are read twice, and a third
-    time for the parameters.
+    One launch, two with ``params``: partial sums of 40 rows or more, 80 in 16 bits, which are then
+    added in order. ``3*N*s`` for rows that fit as in `norm_rows`; longer ones are read twice, and
+    a third time for the parameters.
     """
     x, weight, _ = _operands("norm_rows_backward", x, weight, None, 2, 1)
     g = _cotangent(g, x)
@@ -121,7 +121,9 @@ def norm_rows_backward(
         return _written(dx, out), *_split(sums, x.dtype)
     shape = _form(cols, x.dtype.name, _aligned(g, x, dx, weight))
     groups = max(shape.threads, 256) // shape.threads
-    blocks = max(1, min(count // (groups * LEAST_ROWS), resident(max(shape.threads, 256))))
+    blocks = max(
+        1, min(count // (groups * LEAST_BYTES // x.itemsize), resident(max(shape.threads, 256)))
+    )
     if not params or not shape.held:
         blocks = min(-(-count // groups), resident(256))
     held = params and shape.held

@@ -132,7 +132,8 @@ def cross_entropy(
     Notes
     -----
     One launch. Bytes it must move, for elements of ``s`` bytes, labels of ``k`` and sums of ``w``:
-    ``R*C*s + R*(k + s + 2*w)``, for the mean or the sum ``R*(k + w)`` more.
+    ``R*C*s + R*(k + s + w)``, for the mean or the sum ``R*(k + 2*w - s)`` more. With weights and
+    smoothing the weights are read again for each row, from the cache.
 
     Examples
     --------
@@ -148,7 +149,8 @@ def cross_entropy(
     a = wide(logits.dtype)
     xp = module(logits)
     rows = len(logits)
-    losses, lse = xp.empty(rows, a), xp.empty(rows, a)
+    lse = xp.empty(rows, a)
+    losses = xp.empty(0 if reduction == "none" and xp is not np else rows, a)
     if isinstance(logits, np.ndarray):
         _check_range(labels, logits.shape[1], ignore_index)
         weights = np.empty(0, a) if weight is None else _widened(weight)
@@ -165,25 +167,21 @@ def cross_entropy(
         divisor = np.asarray(total_weight, a)
         with np.errstate(all="ignore"):
             return CrossEntropy(_as(total / divisor, logits.dtype), lse, divisor)
-    null = np.uint64(0)
-    totals: Any = xp.empty(3, a) if reduction != "none" else null
-    if logits.size == 0:
-        losses[...] = lse[...] = np.nan
-        if reduction != "none":
-            totals[...] = xp.array([0, np.nan, 0]) if rows == 0 else np.nan
+    out = xp.empty(rows if reduction == "none" else (), logits.dtype)
+    divisor = xp.empty((), a)
+    if logits.size == 0:  # the sum of no losses, or the mean of none; no class at all
+        lse[...] = np.nan
+        out[...] = 0 if rows == 0 and reduction == "sum" else np.nan
+        divisor[...] = 0
     else:
-        shape = form(logits.shape[1], logits.dtype.name, _aligned(logits), 1)
-        width = 1 if a == np.float64 else shape.width
-        kinds = f"{C_NAMES[labels.dtype.name]}, {width}, {min(shape.threads, 256)}"
-        args = (logits, labels, null if weight is None else weight, losses, lse, totals, ticket())
+        shape = _online(form(logits.shape[1], logits.dtype.name, _aligned(logits), 1), a)
+        kinds = f"{C_NAMES[labels.dtype.name]}, {shape.width}, {shape.threads}"
+        given = (logits, labels, np.uint64(0) if weight is None else weight, out)
+        how = np.int32(("none", "sum", "mean").index(reduction))
         more = (np.int64(ignore_index), np.float64(label_smoothing))
-        shape = Form(width, min(shape.threads, 256), 0)
-        _launch("cross_entropy", logits.dtype.name, kinds, shape, logits.shape, args, more)
-    if reduction == "none":
-        return CrossEntropy(losses.astype(logits.dtype, copy=False), lse, None)
-    if reduction == "sum":
-        return CrossEntropy(totals[0].astype(logits.dtype, copy=False), lse, None)
-    return CrossEntropy(totals[1].astype(logits.dtype, copy=False), lse, totals[2])
+        on_device: Any = (*given, how, losses, lse, divisor, ticket())
+        _launch("cross_entropy", logits.dtype.name, kinds, shape, logits.shape, on_device, more)
+    return CrossEntropy(out, lse, divisor if reduction == "mean" else None)
 
 
 def cross_entropy_backward(
@@ -228,9 +226,7 @@ def cross_entropy_backward(
     null = np.uint64(0)
     xp = module(logits)
     dx = xp.empty_like(logits)
-    shape = form(logits.shape[1], logits.dtype.name, _aligned(logits, dx), 1)
-    width = 1 if a == np.float64 else shape.width
-    shape = Form(width, min(shape.threads, 256), 0)
+    shape = _online(form(logits.shape[1], logits.dtype.name, _aligned(logits, dx), 1), a)
     whole = null
     if weight is not None and label_smoothing > 0:
         whole = weight.sum(dtype=a)
@@ -244,7 +240,7 @@ def cross_entropy_backward(
         lse,
         dx,
     )
-    kinds = f"{C_NAMES[labels.dtype.name]}, {width}, {shape.threads}"
+    kinds = f"{C_NAMES[labels.dtype.name]}, {shape.width}, {shape.threads}"
     more = (np.int64(ignore_index), np.float64(label_smoothing), whole)
     _launch(
         "cross_entropy_backward", logits.dtype.name, kinds, shape, logits.shape, on_device, more
@@ -351,6 +347,11 @@ def form(cols: int, dtype: str, aligned: bool, most: int) -> Form:
         if per_thread <= (most_held if threads > 8 else min(2, most_held)):
             return Form(width, threads, 1 << (per_thread - 1).bit_length())
     return Form(width, 256, 0)
+
+
+def _online(shape: Form, dtype: Any) -> Form:
+    """The form of a kernel that holds nothing of a row."""
+    return Form(1 if dtype == np.float64 else shape.width, min(shape.threads, 256), 0)
 
 
 def _aligned(*arrays: Any) -> bool:

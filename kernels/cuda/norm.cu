@@ -190,7 +190,7 @@ norm_rows(const T* x, const T* weight, const T* bias, T* y, typename Wide<T>::ty
 // rows; without CENTER the mean of h counts as 0. With `partials` each group of threads leaves its
 // sums of g xhat and of g over its rows there: (group, 2, column).
 template <typename T, int V, int TPR, int K, bool CENTER, bool GROUPED>
-__global__ void __launch_bounds__(Block<TPR>::SIZE, Block<TPR>::LEAST)
+__global__ void __launch_bounds__(Block<TPR>::SIZE, Block<TPR>::FEW)
 norm_rows_backward(const T* g, const T* x, const T* weight, const typename Wide<T>::type* means,
                    const typename Wide<T>::type* rstds, T* dx, typename Wide<T>::type* partials,
                    int64 count, int cols, int groups, int inner) {
@@ -217,7 +217,13 @@ norm_rows_backward(const T* g, const T* x, const T* weight, const typename Wide<
                 staged[j] = weight ? (A)weight[first + j] : (A)1;
             __syncthreads();
         }
-        const A mean = CENTER ? means[row] : (A)0, rstd = rstds[row];
+        A mean = 0, rstd = 0;
+        if (threadIdx.x % 32 == 0) {    // for its warp
+            if (CENTER) mean = means[row];
+            rstd = rstds[row];
+        }
+        if (CENTER) mean = __shfl_sync(0xffffffffu, mean, 0);
+        rstd = __shfl_sync(0xffffffffu, rstd, 0);
         auto factor = [&](int c, const Pack<T, V>& wk, int v) {
             if (GROUPED) return staged[(c + v) / inner];
             return weight ? (A)wk.at[v] : (A)1;
@@ -321,6 +327,8 @@ sum_partials(const A* partials, T* out, T* more, int64 parts, int64 cols) {
 // An array (N, C, S). PLANES: a block works on a part of one channel, its N * S elements in order,
 // V at a time. Otherwise S is 1, and a block works on a part of the rows of 32 channels.
 
+const int STAGED = 512;    // statistics that a block keeps in shared memory
+
 struct Walk {
     int64 count;                   // N
     int channels, inner;           // C, S
@@ -361,6 +369,12 @@ template <int V, bool PLANES, typename F> __device__ void walk(const Walk& w, F 
 template <bool PLANES> __device__ int channel_of(const Walk& w) {
     return PLANES ? blockIdx.x % w.channels
                   : blockIdx.x % ((w.channels + 31) / 32) * 32 + threadIdx.x % 32;
+}
+
+// The first n of the block's part.
+template <bool PLANES> __device__ int64 first_of(const Walk& w) {
+    const int tiles = PLANES ? w.channels : (w.channels + 31) / 32;
+    return (int64)(blockIdx.x / tiles / (PLANES ? w.pieces : 1)) * w.planes;
 }
 
 template <bool PLANES> __device__ int part_of(const Walk& w) {
@@ -413,15 +427,36 @@ channel_sums(const T* g, const T* x, const typename Wide<T>::type* means,
     typedef typename Wide<T>::type A;
     A sums[2] = {};
     const int c = channel_of<PLANES>(w);
-    const int group = c / by_c;
+    // The statistics of the part's n, if a block has only one for each: read once.
+    const int group = PLANES ? c / by_c : 0;
+    const bool shared = PLANES || by_c >= w.channels;
+    __shared__ A staged[2][STAGED];
+    const int64 first = first_of<PLANES>(w);
+    const int rows = by_n ? least(w.pieces > 1 ? 1 : w.planes, w.count - first) : 1;
+    if (shared && rows <= STAGED)
+        for (int k = threadIdx.x; k < rows; k += 256) {
+            const int64 at = (first + k) * by_n + group;
+            staged[0][k] = means ? means[at] : (A)0;
+            staged[1][k] = rstds[at];
+        }
+    __syncthreads();
     int64 known = -1;
-    A mean = 0, rstd = 0;
+    A own[2] = {};
     walk<V, PLANES>(w, [&](int64 i, int64 n) {
-        const int64 at = n * by_n + group;
-        if (at != known) {
-            mean = means ? means[at] : (A)0;
-            rstd = rstds[at];
-            known = at;
+        A mean, rstd;
+        if (shared && rows <= STAGED) {
+            const int k = by_n ? (int)(n - first) : 0;
+            mean = staged[0][k];
+            rstd = staged[1][k];
+        } else {
+            const int64 at = n * by_n + c / by_c;
+            if (at != known) {
+                own[0] = means ? means[at] : (A)0;
+                own[1] = rstds[at];
+                known = at;
+            }
+            mean = own[0];
+            rstd = own[1];
         }
         const Pack<T, V> p = load<T, V>(g, i), q = load<T, V>(x, i);
 #pragma unroll
@@ -461,10 +496,10 @@ channel_norm(const T* x, const T* weight, const T* bias, const typename Wide<T>:
              int pieces, int length, int parts, double eps) {
     const Walk w = {count, channels, inner, planes, pieces, length};
     typedef typename Wide<T>::type A;
-    __shared__ A shared[2];
+    const int lane = PLANES ? 0 : threadIdx.x % 32;
+    __shared__ A shared[3][PLANES ? 1 : 32];
     const int c = channel_of<PLANES>(w);
-    A scale = 0, mean = 0, shift = 0;
-    if ((PLANES ? threadIdx.x == 0 : true) && c < w.channels) {
+    if (threadIdx.x < (PLANES ? 1 : 32) && c < w.channels) {    // one thread for each channel
         Moments<A> m;
         for (int64 p = 0; p < parts; p++) {
             const A* from = partials + p * 3 * w.channels + c;
@@ -472,25 +507,17 @@ channel_norm(const T* x, const T* weight, const T* bias, const typename Wide<T>:
         }
         const A variance = m.squares / m.count;
         const A rstd = inverse_root(variance + (A)eps);
-        if (part_of<PLANES>(w) == 0 && (PLANES || threadIdx.x < 32)) {
+        if (part_of<PLANES>(w) == 0) {
             stats[c] = m.mean;
             stats[w.channels + c] = variance;
             stats[2 * w.channels + c] = rstd;
         }
-        scale = rstd * (weight ? (A)weight[c] : (A)1);
-        shift = bias ? (A)bias[c] : (A)0;
-        mean = m.mean;
-        if (PLANES) {
-            shared[0] = scale;
-            shared[1] = mean;
-        }
+        shared[0][lane] = rstd * (weight ? (A)weight[c] : (A)1);
+        shared[1][lane] = m.mean;
+        shared[2][lane] = bias ? (A)bias[c] : (A)0;
     }
-    if (PLANES) {
-        __syncthreads();
-        scale = shared[0];
-        mean = shared[1];
-        shift = bias ? (A)bias[c] : (A)0;
-    }
+    __syncthreads();
+    const A scale = shared[0][lane], mean = shared[1][lane], shift = shared[2][lane];
     walk<V, PLANES>(w, [&](int64 i, int64 n) {
         Pack<T, V> p = load<T, V>(x, i);
 #pragma unroll
@@ -510,44 +537,34 @@ channel_norm_backward(const T* g, const T* x, const T* weight,
                       int parts) {
     const Walk w = {count, channels, inner, planes, pieces, length};
     typedef typename Wide<T>::type A;
-    __shared__ A shared[4];
+    const int lane = PLANES ? 0 : threadIdx.x % 32;
+    __shared__ A shared[4][PLANES ? 1 : 32];
     const int c = channel_of<PLANES>(w);
-    A sums[2] = {}, mean = 0, rstd = 0, scale = 0;
-    const A size = (A)w.count * (A)w.inner;
-    if ((PLANES ? threadIdx.x == 0 : true) && c < w.channels) {
+    if (threadIdx.x < (PLANES ? 1 : 32) && c < w.channels) {    // one thread for each channel
+        A sums[2] = {};
         for (int64 p = 0; p < parts; p++) {
             sums[0] += partials[p * 2 * w.channels + c];
             sums[1] += partials[(p * 2 + 1) * w.channels + c];
         }
-        if (part_of<PLANES>(w) == 0 && (PLANES || threadIdx.x < 32)) {
+        if (part_of<PLANES>(w) == 0) {
             totals[c] = (T)sums[0];
             totals[w.channels + c] = (T)sums[1];
         }
-        mean = means[c];
-        rstd = rstds[c];
-        scale = rstd * (weight ? (A)weight[c] : (A)1);
-        sums[0] *= rstd / size;
-        sums[1] /= size;
-        if (PLANES) {
-            shared[0] = sums[0];
-            shared[1] = sums[1];
-            shared[2] = mean;
-            shared[3] = scale;
-        }
+        const A size = (A)w.count * (A)w.inner, rstd = rstds[c];
+        shared[0][lane] = sums[0] * (rstd / size);
+        shared[1][lane] = sums[1] / size;
+        shared[2][lane] = means[c];
+        shared[3][lane] = rstd * (weight ? (A)weight[c] : (A)1);
     }
-    if (PLANES) {
-        __syncthreads();
-        sums[0] = shared[0];
-        sums[1] = shared[1];
-        mean = shared[2];
-        scale = shared[3];
-    }
+    __syncthreads();
+    const A slope = shared[0][lane], shift = shared[1][lane];
+    const A mean = shared[2][lane], scale = shared[3][lane];
     walk<V, PLANES>(w, [&](int64 i, int64 n) {
         const Pack<T, V> p = load<T, V>(g, i), q = load<T, V>(x, i);
         Pack<T, V> d;
 #pragma unroll
         for (int v = 0; v < V; v++)
-            d.at[v] = (T)(scale * (((A)p.at[v] - sums[1]) - ((A)q.at[v] - mean) * sums[0]));
+            d.at[v] = (T)(scale * (((A)p.at[v] - shift) - ((A)q.at[v] - mean) * slope));
         store<T, V>(dx, i, d);
     });
 }

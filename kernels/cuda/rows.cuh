@@ -3,10 +3,12 @@
 
 #include "reduce.cuh"
 
-// Threads of a block: several groups, or one. 64 registers for each.
+// Threads of a block: several groups, or one. LEAST blocks must be resident, with 64 registers for
+// each thread; FEW, where a kernel holds more: up to 128 in blocks of 256.
 template <int TPR> struct Block {
     static const int SIZE = TPR < 256 ? 256 : TPR;
     static const int LEAST = 1024 / SIZE;
+    static const int FEW = SIZE > 256 ? 1 : 2;
 };
 
 // This thread's group and its place in it. All groups of a block go through the loop together:

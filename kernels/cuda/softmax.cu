@@ -158,14 +158,17 @@ softmax_backward(const T* g, const T* y, T* dx, int64 count, int64 cols) {
     }
 }
 
-// Each row's cross-entropy and log-sum-exp from one reading of its logits. `totals` (or null)
-// receives the sum of the losses, then that divided by the rows' weights, then these weights. A
-// label that is no column makes its loss NaN.
+// Each row's cross-entropy and log-sum-exp from one reading of its logits. MEAN, SUM or NONE says
+// what `out` receives; for the first two `losses` holds those of the rows, and *divisor receives the
+// rows' weights. A label that is no column makes its loss NaN.
+enum { NONE, SUM, MEAN };
+
 template <typename T, typename I, int V, int TPR>
 __global__ void __launch_bounds__(Block<TPR>::SIZE, Block<TPR>::LEAST)
-cross_entropy(const T* logits, const I* labels, const T* weights, typename Wide<T>::type* losses,
-              typename Wide<T>::type* lse, typename Wide<T>::type* totals, int* ticket,
-              int64 count, int64 cols, int64 ignored, double smoothing) {
+cross_entropy(const T* logits, const I* labels, const T* weights, T* out, int reduction,
+              typename Wide<T>::type* losses, typename Wide<T>::type* lse,
+              typename Wide<T>::type* divisor, int* ticket, int64 count, int64 cols, int64 ignored,
+              double smoothing) {
     typedef typename Wide<T>::type A;
     const Rows<TPR> rows;
     const A spread = (A)(smoothing / cols), sharp = (A)(1 - smoothing);
@@ -204,11 +207,12 @@ cross_entropy(const T* logits, const I* labels, const T* weights, typename Wide<
                 }
                 if (smoothing > 0) loss += spread * (sums[1] * (rest + tail.most) - sums[0]);
             }
-            losses[row] = loss;
+            if (reduction == NONE) out[row] = (T)loss;
+            else losses[row] = loss;
             lse[row] = tail.most + rest;
         }
     }
-    if (totals && last_block(ticket)) {
+    if (reduction != NONE && last_block(ticket)) {
         double sum[2] = {};
         for (int64 row = threadIdx.x; row < count; row += Block<TPR>::SIZE) {
             sum[0] += losses[row];
@@ -218,16 +222,15 @@ cross_entropy(const T* logits, const I* labels, const T* weights, typename Wide<
         }
         reduce<Plus, Block<TPR>::SIZE>(sum);
         if (threadIdx.x == 0) {
-            totals[0] = (A)sum[0];
-            totals[1] = (A)(sum[0] / sum[1]);
-            totals[2] = (A)sum[1];
+            *out = (T)(A)(reduction == MEAN ? sum[0] / sum[1] : sum[0]);
+            *divisor = (A)sum[1];
         }
     }
 }
 
 // The logits' gradient from those of the losses: g of each row, or one for all, over *divisor.
 template <typename T, typename I, int V, int TPR>
-__global__ void __launch_bounds__(Block<TPR>::SIZE, Block<TPR>::LEAST)
+__global__ void __launch_bounds__(Block<TPR>::SIZE, Block<TPR>::FEW)
 cross_entropy_backward(const T* g, int each, const typename Wide<T>::type* divisor,
                        const T* logits, const I* labels, const T* weights,
                        const typename Wide<T>::type* lse, T* dx, int64 count, int64 cols,
@@ -235,18 +238,33 @@ cross_entropy_backward(const T* g, int each, const typename Wide<T>::type* divis
     typedef typename Wide<T>::type A;
     const Rows<TPR> rows;
     const A spread = (A)(smoothing / cols), sharp = (A)(1 - smoothing);
+    const int width = TPR < 32 ? TPR : 32;
+    A up = 0, over = 1, whole = (A)cols;
+    if (threadIdx.x % 32 == 0) {    // one thread reads for its warp, later for its group
+        if (!each) up = (A)g[0];
+        if (divisor) over = *divisor;
+        if (weights && smoothing > 0) whole = *weight_sum;
+    }
+    up = __shfl_sync(0xffffffffu, up, 0) / __shfl_sync(0xffffffffu, over, 0);
+    whole = __shfl_sync(0xffffffffu, whole, 0);
+    over = __shfl_sync(0xffffffffu, over, 0);
     for (int64 base = rows.begin(); base < count; base += rows.stride()) {
         const int64 row = base + rows.group;
+        int64 label = 0;
+        A from = 0;
+        if (row < count && threadIdx.x % width == 0) {
+            label = (int64)labels[row];
+            from = lse[row];
+            if (each) up = (A)g[row] / over;
+        }
+        label = __shfl_sync(0xffffffffu, label, 0, width);
+        from = __shfl_sync(0xffffffffu, from, 0, width);
+        if (each) up = __shfl_sync(0xffffffffu, up, 0, width);
         if (row >= count) continue;
-        const int64 label = (int64)labels[row];
         const bool off = label == ignored;
-        A up = (A)g[each ? row : 0];
-        if (divisor) up /= *divisor;
         const A w = weights && (uint64)label < (uint64)cols ? (A)weights[label] : (A)1;
-        const A all = smoothing > 0 ? (weights ? *weight_sum : (A)cols) : (A)0;
-        const A height = up * (sharp * w + spread * all);
+        const A height = up * (sharp * w + spread * whole);
         const A peak = up * sharp * w, floor = up * spread;
-        const A from = lse[row];
         for (int64 c = rows.lane * V; c < cols; c += TPR * V) {
             Pack<T, V> p;
             if (!off) p = load<T, V>(logits + row * cols, c);
