@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from gpugrad.kernels import activation, philox
+from gpugrad.kernels import activation, average, norm, optimizer, philox, softmax
 from interleave import interleave, report
 
 import gpugrad as gg
@@ -279,6 +279,198 @@ def segments(xp: Any) -> Iterator[Work]:
         back["torch"] = gradients(lambda w: theirs(tr, w), g, w)
     yield Work("embedding forward", peers, 2 * g.nbytes)
     yield Work("embedding backward", back, g.nbytes + w.nbytes)
+
+
+# ------------------------------------------------------------------------------ softmax
+
+
+@section("softmax")
+def softmaxes(xp: Any) -> Iterator[Work]:
+    """A million float32 in rows of 1000: softmax and cross-entropy, both ways."""
+    x, g = normal(xp, 1000, 1000), normal(xp, 1000, 1000, seed=1)
+    labels = xp.asarray(np.random.default_rng(2).integers(0, 1000, 1000))
+    one = xp.ones((), "f4")
+    size, library = x.nbytes, xp.__name__
+    rows = xp.arange(1000)
+
+    def composed_softmax() -> Any:
+        e = xp.exp(x - x.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+
+    def composed_loss() -> Any:
+        shifted = x - x.max(1, keepdims=True)
+        logp = shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
+        return -logp[rows, labels].mean()
+
+    def composed_slope() -> Any:
+        p = composed_softmax()
+        p[rows, labels] -= 1
+        return p / len(p)
+
+    y = softmax.softmax(x)
+    found = softmax.cross_entropy(x, labels)
+    rest = (one, x, labels, found.lse, None, found.divisor)
+    forward = {"gpugrad": lambda: softmax.softmax(x), library: composed_softmax}
+    backward = {
+        "gpugrad": lambda: softmax.softmax_backward(g, y),
+        library: lambda: y * (g - (g * y).sum(1, keepdims=True)),
+    }
+    loss = {"gpugrad": lambda: softmax.cross_entropy(x, labels), library: composed_loss}
+    slope = {"gpugrad": lambda: softmax.cross_entropy_backward(*rest), library: composed_slope}
+    both = {
+        "gpugrad": lambda: (
+            softmax.cross_entropy(x, labels),
+            softmax.cross_entropy_backward(*rest),
+        ),
+        library: lambda: (composed_loss(), composed_slope()),
+    }
+    if on_cpu_with_torch(xp):
+        aten = torch.ops.aten
+        tx, tg, ty, tl = (torch.tensor(a) for a in (x, g, y, labels))
+        logp = torch.log_softmax(tx, 1)
+        _, weight = aten.nll_loss_forward(logp, tl, None, 1, -100)
+        ones = torch.ones(())
+
+        def torch_slope() -> Any:
+            up = aten.nll_loss_backward(ones, logp, tl, None, 1, -100, weight)
+            return aten._log_softmax_backward_data(up, logp, 1, torch.float32)
+
+        forward["torch"] = lambda: torch.softmax(tx, 1)
+        backward["torch"] = lambda: aten._softmax_backward_data(tg, ty, 1, torch.float32)
+        loss["torch"] = lambda: torch.nn.functional.cross_entropy(tx, tl)
+        slope["torch"] = torch_slope
+        both["torch"] = lambda: (loss["torch"](), torch_slope())
+    yield Work("softmax", forward, 2 * size)
+    yield Work("softmax backward", backward, 3 * size)
+    yield Work("cross-entropy", loss, size)
+    yield Work("cross-entropy backward", slope, 2 * size)
+    yield Work("cross-entropy, both ways", both, 3 * size)
+
+
+# ------------------------------------------------------------------------------ norm
+
+
+@section("norm")
+def norms(xp: Any) -> Iterator[Work]:
+    """A million float32: rows of 1024, or images of 64 channels."""
+    x, g = normal(xp, 1024, 1024), normal(xp, 1024, 1024, seed=1)
+    w, b = normal(xp, 1024, seed=2), normal(xp, 1024, seed=3)
+    size, library = x.nbytes, xp.__name__
+    found = norm.norm_rows(x, w, b)
+    mean, rstd = found.mean[:, None], found.rstd[:, None]
+
+    def composed() -> Any:
+        d = x - x.mean(1, keepdims=True)
+        return d / xp.sqrt((d * d).mean(1, keepdims=True) + 1e-5) * w + b
+
+    def composed_backward() -> Any:
+        hat = (x - mean) * rstd
+        h = g * w
+        dx = rstd * (h - h.mean(1, keepdims=True) - hat * (h * hat).mean(1, keepdims=True))
+        return dx, (g * hat).sum(0), g.sum(0)
+
+    images = x.reshape(16, 64, 1024)
+    each, few_bias = w[:64], b[:64]
+    moments = norm.batch_norm(images, each, few_bias)
+    grouped = norm.group_norm(images, 8, each, few_bias)
+    peers = {
+        "layer norm": {"gpugrad": lambda: norm.norm_rows(x, w, b), library: composed},
+        "layer norm backward": {
+            "gpugrad": lambda: norm.norm_rows_backward(g, x, w, found.mean, found.rstd),
+            library: composed_backward,
+        },
+        "batch norm": {"gpugrad": lambda: norm.batch_norm(images, each, few_bias)},
+        "batch norm backward": {
+            "gpugrad": lambda: norm.batch_norm_backward(
+                g.reshape(images.shape), images, each, moments.mean, moments.rstd
+            )
+        },
+        "group norm": {"gpugrad": lambda: norm.group_norm(images, 8, each, few_bias)},
+        "group norm backward": {
+            "gpugrad": lambda: norm.group_norm_backward(
+                g.reshape(images.shape), images, 8, each, grouped.mean, grouped.rstd
+            )
+        },
+    }
+    if on_cpu_with_torch(xp):
+        aten, functional = torch.ops.aten, torch.nn.functional
+        tx, tg, tw, tb, ti = (torch.tensor(a) for a in (x, g, w, b, images))
+        _, tm, tr = aten.native_layer_norm(tx, [1024], tw, tb, 1e-5)
+        ew, eb, gi = tw[:64].clone(), tb[:64].clone(), tg.reshape(ti.shape)
+        _, bm, br = aten.native_batch_norm(ti, ew, eb, None, None, True, 0.1, 1e-5)
+        _, gm, gr = aten.native_group_norm(ti, ew, eb, 16, 64, 1024, 8, 1e-5)
+        every = [True] * 3
+        peers["layer norm"]["torch"] = lambda: functional.layer_norm(tx, (1024,), tw, tb)
+        peers["layer norm backward"]["torch"] = lambda: aten.native_layer_norm_backward(
+            tg, tx, [1024], tm, tr, tw, tb, every
+        )
+        peers["batch norm"]["torch"] = lambda: functional.batch_norm(
+            ti, None, None, ew, eb, training=True
+        )
+        peers["batch norm backward"]["torch"] = lambda: aten.native_batch_norm_backward(
+            gi, ti, ew, None, None, bm, br, True, 1e-5, every
+        )
+        peers["group norm"]["torch"] = lambda: functional.group_norm(ti, 8, ew, eb)
+        peers["group norm backward"]["torch"] = lambda: aten.native_group_norm_backward(
+            gi, ti, gm, gr, ew, 16, 64, 1024, 8, every
+        )
+    passes = {"layer": (2, 3), "batch": (3, 5), "group": (2, 5)}
+    for title, contenders in peers.items():
+        yield Work(title, contenders, passes[title[:5]]["backward" in title] * size)
+
+
+# ------------------------------------------------------------------------------ training
+
+
+@section("training")
+def training(xp: Any) -> Iterator[Work]:
+    """Adam over 100 tensors of 800 thousand float32, and the mean of 8 replicas' gradients."""
+    shapes = [(128, 128)] * 50 + [(128,)] * 50
+    params, grads = ([normal(xp, *s, seed=k) for s in shapes] for k in range(2))
+    m, v = ([xp.zeros(s, "f4") for s in shapes] for _ in range(2))
+    step = xp.zeros(1, "i8")
+    lists = [[normal(xp, *s, seed=k) for s in shapes] for k in range(8)]
+    means = [xp.empty(s, "f4") for s in shapes]
+    size, library = sum(p.nbytes for p in params), xp.__name__
+
+    def composed_adam() -> None:
+        for p, g, a, b in zip(params, grads, m, v):
+            a *= 0.9
+            a += 0.1 * g
+            b *= 0.999
+            b += 0.001 * (g * g)
+            p -= 1e-3 * a / (xp.sqrt(b) + 1e-8)
+
+    def composed_mean() -> None:
+        for out, *each in zip(means, *lists):
+            xp.add(each[0], each[1], out=out)
+            for g in each[2:]:
+                out += g
+            out /= 8
+
+    adam = {
+        "gpugrad": lambda: optimizer.adam(params, grads, m, v, step),
+        library: composed_adam,
+    }
+    mean = {"gpugrad": lambda: average.average(lists, means), library: composed_mean}
+    if on_cpu_with_torch(xp):
+        leaves = [torch.tensor(p, requires_grad=True) for p in params]
+        for p, g in zip(leaves, grads):
+            p.grad = torch.tensor(g)
+        others = [[torch.tensor(g) for g in arrays] for arrays in lists]
+        fused = torch.optim.Adam(leaves, fused=True)
+        foreach = torch.optim.Adam(leaves, foreach=True)
+
+        def torch_mean() -> None:
+            total = torch._foreach_add(others[0], others[1])
+            for arrays in others[2:]:
+                torch._foreach_add_(total, arrays)
+            torch._foreach_div_(total, 8.0)
+
+        adam |= {"torch fused": fused.step, "torch foreach": foreach.step}
+        mean["torch foreach"] = torch_mean
+    yield Work("Adam", adam, 7 * size)
+    yield Work("mean of 8 replicas", mean, 9 * size)
 
 
 # ------------------------------------------------------------------------------ the program
