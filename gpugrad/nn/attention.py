@@ -11,6 +11,7 @@ from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.under import device_under
 from gpugrad.kernels.attention import WIDTHS
 from gpugrad.kernels.many import FLOATS
+from gpugrad.nn.activations import dropout
 from gpugrad.ops.attention import attend, attention_p
 from gpugrad.ops.broadcast import broadcast_to
 from gpugrad.ops.cast import cast
@@ -28,11 +29,12 @@ def scaled_dot_product_attention(
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
+    dropout_key: Any = None,
 ) -> Any:
     """Attention: ``softmax(query @ key.T * scale + mask) @ value``.
 
     The matrix of scores is never stored: memory grows with the length of the sequences, not with
-    its square, also for the gradient. (Second derivatives do store it.)
+    its square, also for the gradient. (Second derivatives do store it, and dropout.)
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ def scaled_dot_product_attention(
         Of a shape that broadcasts to (..., H, L, S). Booleans say which keys a query sees; numbers
         are added to the scores. A query that sees no key gets zeros.
     dropout_p : float
-        Only 0: there is no dropout of weights yet.
+        Probability with which a weight is set to 0. Other than 0 it stores the matrix of scores.
     is_causal : bool
         Query i sees the keys up to the i-th only; not together with a mask.
     scale : float, optional
@@ -54,6 +56,8 @@ def scaled_dot_product_attention(
     enable_gqa : bool
         Whether key and value may have fewer heads than query, each for several of query's in a
         row.
+    dropout_key : int or (4,) array of uint32, optional
+        Which weights `gpugrad.nn.dropout` takes: to be given with ``dropout_p``.
 
     Returns
     -------
@@ -76,8 +80,6 @@ def scaled_dot_product_attention(
     array([0. , 0.5, 1. ])
     """
     name = "scaled_dot_product_attention"
-    if dropout_p:
-        raise NotImplementedError(f"{name}: dropout_p={dropout_p}: only 0 so far")
     if is_causal and attn_mask is not None:
         raise ValueError(
             f"{name}: is_causal=True with an attn_mask: put the causal part into the mask"
@@ -115,6 +117,12 @@ def scaled_dot_product_attention(
     out = (*likes[0].shape[:-1], likes[2].shape[-1])
     mask = _mask(name, attn_mask, (*likes[0].shape[:-1], likes[1].shape[-2]), dtype)
     causal = bool(is_causal)
+    if dropout_p:
+
+        def thin(p: Any) -> Any:
+            return dropout(p, dropout_p, key=dropout_key)
+
+        return reshape(attend(q, k, v, mask, causal, scale, thin), out)
     widest = max(likes[0].shape[-1], likes[2].shape[-1])
     if widest > WIDTHS[-1] and device_under(q).kind == "cuda":  # there is no kernel for it
         return reshape(attend(q, k, v, mask, causal, scale), out)

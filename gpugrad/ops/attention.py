@@ -7,7 +7,7 @@ from which those of every further order follow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,10 +71,18 @@ def _weights(q: Any, k: Any, v: Any, mask: Sequence[Any], causal: bool, scale: f
     return _Weights(exp(scores - where(isfinite(total), total, 0)), k, v)
 
 
-def attend(q: Any, k: Any, v: Any, mask: Sequence[Any], causal: bool, scale: float) -> Any:
-    """Attention as array code."""
+def attend(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Sequence[Any],
+    causal: bool,
+    scale: float,
+    change: Callable[[Any], Any] = lambda p: p,
+) -> Any:
+    """Attention as array code; ``change`` is what happens to the weights, such as dropout."""
     p, _, v = _weights(q, k, v, mask, causal, scale)
-    return p @ v
+    return change(p) @ v
 
 
 def _slope(p: Any, t: Any) -> Any:

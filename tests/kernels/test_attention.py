@@ -238,6 +238,23 @@ def test_masks_of_five_axes(device, xp):
             np.testing.assert_allclose(to_device(got[i], CPU), to_device(each, CPU), rtol=1e-12)
 
 
+def test_dropout_of_weights(device):
+    q, k = (np.random.default_rng(i).standard_normal((2, 40, 8)) for i in range(2))
+    v = np.eye(40)[None].repeat(2, 0)  # the result is the weights themselves
+    on = [to_device(a, device) for a in (q, k, v)]
+    whole = to_device(nn.scaled_dot_product_attention(*on), CPU)
+    thin = to_device(nn.scaled_dot_product_attention(*on, dropout_p=0.25, dropout_key=7), CPU)
+    again = nn.scaled_dot_product_attention(*on, dropout_p=0.25, dropout_key=7)
+    np.testing.assert_array_equal(to_device(again, CPU), thin)
+    kept = thin != 0
+    assert 0.65 < kept.mean() < 0.85
+    np.testing.assert_allclose(thin[kept], whole[kept] / 0.75, rtol=1e-12)
+    g = gg.grad(
+        lambda v: nn.scaled_dot_product_attention(*on[:2], v, dropout_p=0.25, dropout_key=7).sum()
+    )(on[2])
+    np.testing.assert_allclose(to_device(g, CPU)[..., 0], thin.sum(1), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("shapes", "params", "error", "match"),
     [
@@ -247,7 +264,7 @@ def test_masks_of_five_axes(device, xp):
         (((3, 3, 4), (2, 3, 4), (2, 3, 4)), {"enable_gqa": True}, ValueError, "divisor"),
         (((3,), (3,), (3,)), {}, ValueError, r"query is \(..., H, L, E\)"),
         (((1, 3, 4), (3, 4), (3, 4)), {}, ValueError, r"query is \(..., H, L, E\)"),
-        (((3, 4),) * 3, {"dropout_p": 0.1}, NotImplementedError, "dropout_p=0.1"),
+        (((3, 4),) * 3, {"dropout_p": 1.5, "dropout_key": 1}, ValueError, "1.5"),
         (((3, 4),) * 3, {"attn_mask": np.ones((2, 3))}, ValueError, "does not broadcast"),
         (((3, 4),) * 3, {"attn_mask": np.ones((2, 3, 3))}, ValueError, "does not broadcast"),
         (
