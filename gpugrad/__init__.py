@@ -6,7 +6,7 @@ array([1., 1.])
 """
 
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 from gpugrad import numpy
 from gpugrad.array import Array
@@ -87,11 +87,13 @@ __all__ = [
     "hessian_vector_product",
     "holomorphic_grad",
     "hvp",
+    "interop",
     "jacfwd",
     "jacobian",
     "jacrev",
     "jvp",
     "linearize",
+    "load",
     "make_jvp",
     "make_vjp",
     "memory",
@@ -102,10 +104,12 @@ __all__ = [
     "per_sample_grad",
     "primitive",
     "random",
+    "save",
     "scipy",
     "set_default_device",
     "stop_gradient",
     "synchronize",
+    "training",
     "value_and_grad",
     "viz",
     "vjp",
@@ -114,11 +118,16 @@ __all__ = [
 ]
 
 
-_ROOMS = ("data", "nn", "optim", "random", "scipy", "viz")
+_ROOMS = ("data", "interop", "nn", "optim", "random", "scipy", "training", "viz")
 
 
-def __getattr__(name: str) -> ModuleType:
+_TRAINED = ("load", "save")
+
+
+def __getattr__(name: str) -> Any:
     """Import a room such as ``gg.nn`` when it is first used: `import gpugrad` stays light."""
     if name in _ROOMS:
         return import_module(f"gpugrad.{name}")
+    if name in _TRAINED:
+        return getattr(import_module("gpugrad.training"), name)
     raise AttributeError(f"module 'gpugrad' has no attribute {name!r}")

@@ -1,0 +1,82 @@
+"""SciPy's optimizers with our derivatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+import gpugrad as gg
+import gpugrad.numpy as gnp
+
+minimize = gg.interop.scipy.minimize
+
+METHODS = (
+    None, "CG", "BFGS", "L-BFGS-B", "TNC", "SLSQP", "Newton-CG", "trust-ncg", "trust-krylov",
+    "trust-constr", "trust-exact", "dogleg", "Nelder-Mead", "Powell",
+)  # fmt: skip
+
+
+def rosenbrock(x):
+    return gnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_finds_the_minimum(method):
+    start = np.array([1.1, 1.2]) if method == "dogleg" else np.array([-0.5, 0.7])
+    found = minimize(rosenbrock, start, method=method)
+    assert type(found.x) is np.ndarray
+    np.testing.assert_allclose(found.x, 1, atol=2e-3)
+
+
+def test_derivatives_are_scipy_s_own(device, xp):
+    """The same steps as with SciPy's derivatives of the same function."""
+    x0 = np.array([-1.2, 1.0, 0.5])
+    mine = minimize(rosenbrock, xp.asarray(x0), method="Newton-CG")
+    theirs = optimize.minimize(
+        optimize.rosen, x0, method="Newton-CG", jac=optimize.rosen_der,
+        hessp=optimize.rosen_hess_prod,
+    )  # fmt: skip
+    assert isinstance(mine.x, xp.ndarray)
+    assert isinstance(mine.jac, xp.ndarray)
+    assert gg.Array(mine.x).device == device
+    assert (mine.nit, mine.nhev) == (theirs.nit, theirs.nhev)
+    np.testing.assert_allclose(gg.Array(mine.x).numpy(), theirs.x, rtol=1e-6)
+
+
+def test_pytrees_keep_their_dtypes_and_kinds(xp):
+    target = xp.asarray([[1.0, 2.0], [3.0, 4.0]], "float32")
+    x0 = {"w": xp.zeros((2, 2), "float32"), "b": gg.Array(xp.zeros(2)), "c": 1.0}
+
+    def loss(p, y):
+        return gnp.sum((p["w"] - y) ** 2) + gnp.sum((p["b"] - 5) ** 2) + (p["c"] + 1) ** 2
+
+    seen = []
+    found = minimize(loss, x0, (target,), method="L-BFGS-B", callback=seen.append)
+    assert found.x["w"].dtype == np.float32
+    assert isinstance(found.x["w"], xp.ndarray)
+    assert isinstance(found.x["b"], gg.Array)
+    assert isinstance(found.x["c"], float)
+    np.testing.assert_allclose(gg.Array(found.x["w"]).numpy(), [[1, 2], [3, 4]], rtol=1e-4)
+    np.testing.assert_allclose(found.x["b"].numpy(), 5, rtol=1e-6)
+    assert abs(found.x["c"] + 1) < 1e-6
+    assert seen[-1].keys() == x0.keys()
+
+
+def test_bounds_and_constraints_go_to_scipy():
+    found = minimize(lambda x: np.sum((x - 2) ** 2), np.zeros(2), bounds=[(None, 1), (None, 3)])
+    np.testing.assert_allclose(found.x, [1, 2], atol=1e-6)
+    line = {"type": "eq", "fun": lambda x: x[0] + x[1] - 1}
+    found = minimize(lambda x: np.sum(x**2), np.zeros(2), constraints=line)
+    np.testing.assert_allclose(found.x, 0.5, atol=1e-6)
+
+
+def test_errors_say_what_was_expected():
+    with pytest.raises(TypeError, match="int64"):
+        minimize(rosenbrock, np.arange(3))
+    with pytest.raises(TypeError, match="one real number"):
+        minimize(lambda x: x, np.ones(2), method="Powell")
+    with pytest.raises(TypeError, match="hessp comes from gpugrad"):
+        minimize(rosenbrock, np.ones(2), hessp=None)
+    with pytest.raises(ValueError, match="no elements"):
+        minimize(rosenbrock, [])

@@ -1,0 +1,190 @@
+"""A function of ours in PyTorch and one of PyTorch's in ours: values, gradients of every order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+import gpugrad.numpy as gnp
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+from gpugrad.interop.torch import as_function, from_torch  # noqa: E402
+
+X = np.random.default_rng(0).normal(size=(3, 4))
+W = np.random.default_rng(1).normal(size=(4, 2))
+
+
+def ours(x, w):
+    return np.tanh(x @ w) ** 2
+
+
+def theirs(x, w):
+    return torch.tanh(x @ w) ** 2
+
+
+def tensors(*arrays):
+    return [torch.tensor(a, requires_grad=True) for a in arrays]
+
+
+def test_values_and_gradients_in_torch_are_pytorch_s_own():
+    x, w = tensors(X, W)
+    y = as_function(ours)(x, w)
+    torch.testing.assert_close(y, theirs(x, w))
+    (y * y).sum().backward()
+    a, b = tensors(X, W)
+    (theirs(a, b) ** 2).sum().backward()
+    torch.testing.assert_close(x.grad, a.grad)
+    torch.testing.assert_close(w.grad, b.grad)
+
+
+def test_gradcheck_to_the_second_order():
+    inputs = tensors(X, W)
+    assert torch.autograd.gradcheck(as_function(ours), inputs)
+    assert torch.autograd.gradgradcheck(as_function(ours), inputs)
+
+
+def test_gradcheck_of_complex_numbers():
+    z = torch.tensor(X[0] + 1j * X[1], requires_grad=True)
+    f = as_function(lambda z: np.exp(z) * np.real(z))
+    assert torch.autograd.gradcheck(f, [z])
+    assert torch.autograd.gradgradcheck(f, [z])
+
+
+def test_a_third_derivative():
+    (x,) = tensors(np.array(0.7))
+    y = as_function(np.sin)(x)
+    for _ in range(3):
+        (y,) = torch.autograd.grad(y, x, create_graph=True)
+    torch.testing.assert_close(y, -torch.cos(x))
+
+
+def test_pytrees_settings_and_integers_pass_through():
+    def f(params, rows, power):
+        picked = gnp.take(params["table"], rows, axis=0)
+        return {"y": picked**power, "rows": rows}
+
+    (table,) = tensors(X)
+    out = as_function(f)({"table": table}, torch.tensor([2, 0, 2]), 3)
+    assert out["rows"].dtype == torch.int64
+    assert not out["rows"].requires_grad
+    out["y"].sum().backward()
+    want = 3 * X**2 * np.array([1, 0, 2])[:, None]
+    np.testing.assert_allclose(table.grad.numpy(), want)
+
+
+def test_only_what_needs_a_gradient_gets_one():
+    x, w = tensors(X, W)
+    as_function(ours)(x.detach(), w).sum().backward()
+    assert x.grad is None
+    assert w.grad is not None
+    with torch.no_grad():
+        assert not as_function(ours)(x, w).requires_grad
+
+
+def test_an_output_does_not_share_the_memory_of_an_input():
+    x = torch.zeros(3, dtype=torch.float64)
+    y = as_function(lambda x: x.reshape(3, 1))(x)
+    y += 1
+    assert x.sum() == 0
+
+
+def test_memory_is_shared_with_the_function():
+    seen = []
+    x = torch.zeros(3)
+    as_function(lambda x: seen.append(x.__array_interface__["data"][0]) or np.sum(x))(x)
+    assert seen == [x.data_ptr()]
+
+
+def test_a_layer_inside_a_torch_model_trains():
+    torch.manual_seed(0)
+    swish = as_function(lambda x, b: x / (1 + np.exp(-b * x)))
+    b = torch.nn.Parameter(torch.tensor(1.0))
+    first, last = torch.nn.Linear(4, 8), torch.nn.Linear(8, 1)
+    optimizer = torch.optim.Adam([b, *first.parameters(), *last.parameters()], lr=0.05)
+    x = torch.tensor(X, dtype=torch.float32)
+    losses = []
+    for _ in range(60):
+        loss = (last(swish(first(x), b)) - x.sum(1, keepdim=True)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 20
+    assert b.item() != 1.0
+
+
+def test_from_torch_gives_numpy_s_arrays_and_their_gradients():
+    f = from_torch(theirs)
+    y = f(X, W)
+    assert type(y) is np.ndarray
+    np.testing.assert_allclose(y, ours(X, W))
+    for argnum in (0, 1):
+        got = gg.grad(lambda *a: (f(*a) ** 2).sum(), argnum)(X, W)
+        want = gg.grad(lambda *a: (ours(*a) ** 2).sum(), argnum)(X, W)
+        np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+def test_from_torch_to_higher_orders():
+    f = from_torch(lambda x: torch.sin(x) * x**2)
+    g = lambda x: np.sin(x) * x**2  # noqa: E731
+    x = np.array([0.3, -1.2])
+    np.testing.assert_allclose(
+        gg.hessian(lambda x: np.sum(f(x) ** 2))(x), gg.hessian(lambda x: np.sum(g(x) ** 2))(x)
+    )
+    np.testing.assert_allclose(
+        gg.hvp(lambda x: np.sum(f(x)))(x, x), gg.hvp(lambda x: np.sum(g(x)))(x, x)
+    )
+    got = gg.jvp(f, (x,), (np.ones(2),))
+    np.testing.assert_allclose(got, gg.jvp(g, (x,), (np.ones(2),)))
+
+
+def test_from_torch_of_a_module_with_its_parameters():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh()).double()
+    apply = from_torch(lambda params, x: torch.func.functional_call(module, params, (x,)))
+    params = {name: p.detach().numpy() for name, p in module.named_parameters()}
+    got = gg.grad(lambda params: (apply(params, X) ** 2).sum())(params)
+    (module(torch.tensor(X)) ** 2).sum().backward()
+    for name, p in module.named_parameters():
+        np.testing.assert_allclose(got[name], p.grad.numpy())
+
+
+def test_from_torch_on_the_tape_of_backward():
+    x = gg.Array(X, requires_grad=True)
+    from_torch(lambda x, n: x.abs() ** n)(x, 2).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * X)
+
+
+def test_from_torch_without_a_gradient_is_zero():
+    f = from_torch(lambda x: torch.ones(2, dtype=torch.float64))
+    assert gg.grad(lambda x: f(x).sum())(1.5) == 0.0
+
+
+def test_from_torch_under_vmap():
+    f = from_torch(theirs)
+    both = gg.vmap(gg.vmap(lambda a, b: f(a, b)[0], (0, None)), (None, 0))(X[:, None], W[None])
+    np.testing.assert_allclose(both, ours(X, W)[None])
+
+
+def test_from_torch_under_eval_shape_says_so():
+    with pytest.raises(TypeError, match="eval_shape"):
+        gg.eval_shape(from_torch(torch.sin), X)
+
+
+def test_there_and_back_again():
+    f = from_torch(as_function(ours))
+    np.testing.assert_allclose(
+        gg.grad(lambda x: f(x, W).sum())(X), gg.grad(lambda x: ours(x, W).sum())(X)
+    )
+
+
+def test_on_a_gpu_memory_stays_there(cuda):
+    if not torch.cuda.is_available():
+        pytest.skip("PyTorch sees no GPU; the stand-in's memory is none to it")
+    x = torch.tensor(X, device="cuda", requires_grad=True)
+    as_function(lambda x: np.tanh(x).sum())(x).backward()
+    torch.testing.assert_close(x.grad, 1 - torch.tanh(x.detach()) ** 2)
+    f = from_torch(torch.tanh)
+    g = gg.grad(lambda x: f(x).sum())(cuda.asarray(X))
+    assert isinstance(g, cuda.ndarray)
