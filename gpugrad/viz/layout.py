@@ -52,8 +52,15 @@ class _Link(NamedTuple):
     copy: int
 
 
-def place(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]) -> Layout:
-    """Lay out boxes of these (width, height); edges lead from lower numbers to higher ones."""
+def place(
+    sizes: Sequence[tuple[float, float]],
+    edges: Sequence[tuple[int, int]],
+    gap: float = COLUMN_GAP,
+) -> Layout:
+    """Lay out boxes of these (width, height); edges lead from lower numbers to higher ones.
+
+    ``gap`` is the least distance between layers.
+    """
     layer = _layers(len(sizes), edges)
     heights = [h for _, h in sizes]
     chains = _lanes(layer, heights, edges)
@@ -63,7 +70,7 @@ def place(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]
         layers[at].append(v)
     _order(layers, links)
     y = _heights(layers, heights, links, len(sizes))
-    left, right = _columns(layers, layer, sizes, links)
+    left, right = _columns(layers, layer, sizes, links, gap)
     tails, heads = _ports(links, y, heights, len(sizes))
     corners = []
     for v, (w, h) in enumerate(sizes):
@@ -215,6 +222,7 @@ def _columns(
     layer: list[int],
     sizes: Sequence[tuple[float, float]],
     links: list[_Link],
+    gap: float,
 ) -> tuple[list[float], list[float]]:
     """Left and right side of each layer; a gap that many edges cross is wider."""
     crossing = [0] * len(layers)
@@ -225,7 +233,7 @@ def _columns(
     for column, crowd in zip(layers, crossing):
         left.append(x)
         right.append(x + max((sizes[v][0] for v in column if v < len(sizes)), default=0.0))
-        x = right[-1] + COLUMN_GAP + min(80.0, 4.0 * crowd)
+        x = right[-1] + gap + min(80.0, 4.0 * crowd)
     return left, right
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 Kind = Literal["input", "constant", "operation", "output"]
+
+
+Range = tuple[float, float, float]
+"""Smallest, mean and largest element of a real array."""
+
+SMALL = 6
+"""Pictures show the elements of values that have at most this many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +36,9 @@ class Node:
     shape, dtype
         Of the value; None where the tape does not hold it and no gradient tells.
     value, gradient
-        NumPy copies where they have at most six elements, else None.
+        NumPy copies where they have at most six elements (`explore`: 64), else None.
+    value_range, gradient_range
+        Smallest, mean and largest element, where there are too many to copy.
     gradient_rms
         Root mean square of the gradient's elements, None where no gradient arrives.
     """
@@ -42,6 +52,8 @@ class Node:
     value: np.ndarray[Any, Any] | None = None
     gradient: np.ndarray[Any, Any] | None = None
     gradient_rms: float | None = None
+    value_range: Range | None = None
+    gradient_range: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,42 @@ class Edge:
     target: int
     operand: int
     backward: bool
+
+
+class Numbers(NamedTuple):
+    """What is kept of an array: all elements if they are few, else their range."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    values: np.ndarray[Any, Any] | None
+    range: Range | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pull:
+    """What an edge carries back: the gradient that arrives, times a factor, summed if need be.
+
+    Parameters
+    ----------
+    primitive
+        Name of the operation whose rule it is.
+    sent
+        What the operand receives.
+    factor
+        The local derivative where it is an array: of an elementwise operation or of one whose
+        result is a single number. None for other operations.
+    product
+        The gradient times the factor where that must be summed to fit the operand, which the
+        forward pass repeated.
+    terms
+        What each row (sample) of a small operation adds to ``sent``.
+    """
+
+    primitive: str
+    sent: Numbers
+    factor: Numbers | None = None
+    product: Numbers | None = None
+    terms: np.ndarray[Any, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +121,8 @@ class Graph:
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    pulls: Mapping[Edge, Pull] = field(default_factory=dict)
+    """What each edge carries back, where that was asked for (`explore`)."""
 
     @property
     def output(self) -> Node:
@@ -111,11 +161,12 @@ class Graph:
         write(compose(self), target)
 
 
-def writable(path: str | Path) -> Path:
-    """The path of a picture that can be written there, or an error before any work is done."""
+def writable(path: str | Path, suffixes: tuple[str, ...] = (".svg", ".png")) -> Path:
+    """The path of a file that can be written there, or an error before any work is done."""
     target = Path(path)
-    if target.suffix.lower() not in (".svg", ".png"):
-        raise ValueError(f"a graph is drawn to a .svg or .png file, not to {str(path)!r}")
+    if target.suffix.lower() not in suffixes:
+        allowed = " or ".join(suffixes)
+        raise ValueError(f"a graph is drawn to a {allowed} file, not to {str(path)!r}")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(target.parent)!r} to draw {target} in")
     return target

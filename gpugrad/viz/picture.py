@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from gpugrad.viz.layout import PORT, Layout, Point, place
-from gpugrad.viz.model import Graph, Kind, Node
+from gpugrad.viz.layout import COLUMN_GAP, PORT, Layout, Point, place
+from gpugrad.viz.model import SMALL, Edge, Graph, Kind, Node
 
 INK = "#1f2933"
 QUIET = "#66727f"
@@ -56,6 +57,8 @@ class Box:
     height: float
     style: Style
     hint: str = ""
+    role: str = ""
+    """What a page's style and steps find the shape by; so have lines and texts one."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Line:
     width: float
     dashed: bool
     arrow: bool = True
+    role: str = ""
 
     @property
     def head(self) -> tuple[Point, ...]:
@@ -101,6 +105,7 @@ class Text:
     colour: str = INK
     bold: bool = False
     anchor: str = "start"
+    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,10 +130,7 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
 
 def compose(graph: Graph) -> Picture:
     """Lay the graph out and draw it."""
-    usual = graph.output.dtype
-    cards = [_Card(node, usual) for node in graph.nodes]
-    sizes = _with_room_for_ports(cards, graph)
-    layout = place(sizes, [(e.source, e.target) for e in graph.edges])
+    cards, sizes, layout = _place(graph, COLUMN_GAP)
     thickness = _thickness(graph)
     shapes: list[Box | Line | Text] = []
     there: set[tuple[Point, Point]] = set()
@@ -144,6 +146,38 @@ def compose(graph: Graph) -> Picture:
     legend, across = _legend(graph, MARGIN, layout.height + 2 * MARGIN + 14)
     width = max(layout.width + 2 * MARGIN, across + MARGIN)
     return Picture(width, layout.height + 3 * MARGIN + 18, (*shapes, *legend), layout, sizes)
+
+
+def compose_steps(graph: Graph, factors: Mapping[Edge, str]) -> Picture:
+    """The graph for a page that lights it step by step: each edge whole, with its factor.
+
+    Each shape's ``role`` says what it belongs to: ``n3`` is node 3, ``e5`` edge 5.
+    """
+    widest = max([text_width(f, NOTE) for f in factors.values()], default=0.0)
+    cards, sizes, layout = _place(graph, max(COLUMN_GAP, widest + 16))
+    shapes: list[Box | Line | Text] = []
+    for i, (edge, route) in enumerate(zip(graph.edges, layout.routes)):
+        points = [(x + MARGIN, y + MARGIN) for x, y in route.points]
+        there = _line(points, 0, -APART, FORWARD, 1.6)
+        shapes.append(replace(there, role=f"forward e{i}"))
+        if edge.backward:
+            back = _line(points, 0, APART, BACKWARD, 1.6)
+            shapes.append(replace(back, dashed=False, role=f"backward e{i}"))
+        if edge in factors:
+            x, y = points[-1]
+            factor = Text(x - 12, y + APART + 12, factors[edge], NOTE, BACKWARD, anchor="end")
+            shapes.append(replace(factor, role=f"factor e{i}"))
+    for card, (x, y), (w, h) in zip(cards, layout.corners, sizes):
+        shapes += card.draw(x + MARGIN, y + MARGIN, w, h)
+    width, height = layout.width + 2 * MARGIN, layout.height + 2 * MARGIN
+    return Picture(width, height, tuple(shapes), layout, sizes)
+
+
+def _place(graph: Graph, gap: float) -> tuple[list[_Card], tuple[tuple[float, float], ...], Layout]:
+    usual = graph.output.dtype
+    cards = [_Card(node, usual) for node in graph.nodes]
+    sizes = _with_room_for_ports(cards, graph)
+    return cards, sizes, place(sizes, [(e.source, e.target) for e in graph.edges], gap)
 
 
 def _with_room_for_ports(cards: list[_Card], graph: Graph) -> tuple[tuple[float, float], ...]:
@@ -167,9 +201,9 @@ class _Card:
         self.title = (_short(node.label, 28), NOTE if small else TITLE, not small)
         self.notes = [_short(note, 28) for note in (_kind_of(node, usual), *node.details) if note]
         self.tables = []
-        if node.value is not None and node.value.size:
+        if node.value is not None and 0 < node.value.size <= SMALL:
             self.tables.append(("value", INK, _rows(node.value)))
-        if node.gradient is not None and node.gradient.size:
+        if node.gradient is not None and 0 < node.gradient.size <= SMALL:
             self.tables.append(("grad", BACKWARD, _rows(node.gradient)))
         cells = [cell for *_, rows in self.tables for row in rows for cell in row]
         self.cell = max([text_width(cell, NUMBER) for cell in cells], default=0.0)
@@ -183,24 +217,29 @@ class _Card:
 
     def draw(self, x: float, y: float, width: float, height: float) -> list[Box | Text]:
         """The shapes, with the box's upper left corner at (x, y)."""
-        shapes: list[Box | Text] = [Box(x, y, width, height, STYLES[self.node.kind], self.hint)]
+        me = f"n{self.node.id}"
+        style = STYLES[self.node.kind]
+        box = Box(x, y, width, height, style, self.hint, f"box {self.node.kind} {me}")
+        shapes: list[Box | Text] = [box]
         title, size, bold = self.title
         at = y + (height - self.height) / 2 + PADDING + 10.5
-        shapes.append(Text(x + width / 2, at, title, size, INK, bold, "middle"))
+        shapes.append(Text(x + width / 2, at, title, size, INK, bold, "middle", f"title {me}"))
         for note in self.notes:
             at += 15
-            shapes.append(Text(x + width / 2, at, note, NOTE, QUIET, anchor="middle"))
+            shapes.append(Text(x + width / 2, at, note, NOTE, QUIET, False, "middle", f"note {me}"))
         for name, colour, rows in self.tables:
             at += 5
             columns = max(len(row) for row in rows)
             inside = self.lead + columns * (self.cell + COLUMN_SPACE)
             start = x + (width - inside) / 2
-            shapes.append(Text(start, at + 16, name, NOTE, QUIET if colour == INK else colour))
+            role = f"{name} {me}"
+            lead = QUIET if colour == INK else colour
+            shapes.append(Text(start, at + 16, name, NOTE, lead, role=role))
             for row in rows:
                 at += 16
                 for i, cell in enumerate(row, 1):
                     end = start + self.lead + i * (self.cell + COLUMN_SPACE)
-                    shapes.append(Text(end, at, cell, NUMBER, colour, anchor="end"))
+                    shapes.append(Text(end, at, cell, NUMBER, colour, False, "end", role))
         return shapes
 
     @property

@@ -10,21 +10,20 @@ import numpy as np
 import optree
 
 from gpugrad.array import one_like
-from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box
 from gpugrad.core.errors import TapeError
 from gpugrad.core.primitive import Primitive
 from gpugrad.core.tape import BASE, Leaf, Tape, backward
 from gpugrad.core.tape import Node as TapeNode
 from gpugrad.core.trace import deeper
-from gpugrad.device import CPU, device_of, namespace, on, to_device
+from gpugrad.device import device_of, namespace, on
 from gpugrad.ops.cast import is_inexact
 from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.kinds import check_differentiable, enter, one_output, select
-from gpugrad.viz.model import Edge, Graph, Kind, Node
-
-SMALL = 6
-"""Values of at most this many elements are copied to the host and shown."""
+from gpugrad.viz.model import SMALL, Edge, Graph, Kind, Node, Pull, Range
+from gpugrad.viz.numbers import numbers
+from gpugrad.viz.pull import pulls_of
 
 
 class _Seen(NamedTuple):
@@ -34,6 +33,7 @@ class _Seen(NamedTuple):
     shape: tuple[int, ...] | None
     dtype: np.dtype[Any] | None
     value: np.ndarray[Any, Any] | None
+    range: Range | None = None
     raw: Any = None
     """Kept so that no other array gets this one's identity while the graph is built."""
 
@@ -56,10 +56,11 @@ class _Draft(NamedTuple):
 class _Recorder(Tape):
     """A tape that notes each operation with its operands and its value."""
 
-    __slots__ = ("calls",)
+    __slots__ = ("calls", "few")
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, few: int) -> None:
         super().__init__(level)
+        self.few = few
         self.calls: list[tuple[Primitive, list[_Seen], dict[str, Any], list[_Seen]]] = []
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -71,25 +72,18 @@ class _Recorder(Tape):
 
     def _see(self, value: Any) -> _Seen:
         mine = isinstance(value, Box) and value._trace is self
-        return see(value, value._payload if mine else None)
+        return see(value, self.few, value._payload if mine else None)
 
     def node_of(self, out: Any) -> TapeNode | None:
         """The tape's node behind an output, None where no gradient flows to it."""
         return out._payload if isinstance(out, Box) and out._trace is self else None
 
 
-def see(value: Any, key: Any = None) -> _Seen:
-    """Note a value's shape, and its elements if they are few."""
-    like = shape_dtype(value)
+def see(value: Any, few: int, key: Any = None) -> _Seen:
+    """Note a value's shape, and its elements if they are few, else their range."""
     raw = raw_of(value)
-    return _Seen(id(raw) if key is None else key, like.shape, like.dtype, _few(raw, like), raw)
-
-
-def _few(raw: Any, like: ShapeDtype) -> np.ndarray[Any, Any] | None:
-    """A host copy of a small value; None for a large one, and for one that a batch stands for."""
-    if like.size > SMALL or isinstance(raw, ShapeDtype) or shape_dtype(raw).shape != like.shape:
-        return None
-    return np.array(to_device(raw, CPU))
+    seen = numbers(value, few)
+    return _Seen(id(raw) if key is None else key, *seen, raw)
 
 
 def graph_of_function(
@@ -97,13 +91,18 @@ def graph_of_function(
     args: tuple[Any, ...],
     argnums: int | Sequence[int] | None,
     names: Sequence[str] | None,
+    few: int = SMALL,
+    pulls: bool = False,
 ) -> Graph:
-    """Run ``f`` under a tape that remembers, then the backward pass."""
+    """Run ``f`` under a tape that remembers, then the backward pass.
+
+    Values of at most ``few`` elements are copied; ``pulls`` notes what each edge carries back.
+    """
     which = range(len(args)) if argnums is None else select(argnums, len(args), "viz.graph")
     drafts: dict[Any, _Draft] = {}
     called: dict[Any, str] = {}
     with deeper() as level:
-        tape = _Recorder(level)
+        tape = _Recorder(level, few)
         traced = []
         for n, (arg, name) in enumerate(zip(args, _argument_names(f, len(args), names))):
             leaves: list[Any]
@@ -115,7 +114,7 @@ def graph_of_function(
                 if n in which and _has_gradient(leaf):
                     node = Leaf()
                     leaves[i] = enter(leaf, tape, node)
-                    drafts[node] = _Draft(see(leaf, node), "input", label)
+                    drafts[node] = _Draft(see(leaf, few, node), "input", label)
                 elif hasattr(leaf, "shape"):
                     called[id(raw_of(leaf))] = label
             traced.append(optree.tree_unflatten(tree, leaves))
@@ -129,7 +128,7 @@ def graph_of_function(
     for primitive, operands, params, outputs in tape.calls:
         for draft in _drafts(primitive, operands, params, outputs, drafts, called):
             drafts.setdefault(draft.seen.key, draft)
-    return _finish(drafts, root, out)
+    return _finish(drafts, root, out, few, pulls)
 
 
 def _has_gradient(leaf: Any) -> bool:
@@ -218,7 +217,9 @@ def _pulls(key: Any) -> tuple[int, ...]:
     return tuple(i for i, _, _ in key.plan.rules)
 
 
-def graph_of_loss(loss: Any, names: Mapping[str, Any] | None) -> Graph:
+def graph_of_loss(
+    loss: Any, names: Mapping[str, Any] | None, few: int = SMALL, pulls: bool = False
+) -> Graph:
     """What the base tape holds of ``loss``; nothing of it is used up."""
     if loss._trace is not BASE:
         raise TapeError(
@@ -236,7 +237,7 @@ def graph_of_loss(loss: Any, names: Mapping[str, Any] | None) -> Graph:
     drafts: dict[Any, _Draft] = {}
     for node in found:
         value = values.get(node)
-        seen = _Seen(node, None, None, None) if value is None else see(value, node)
+        seen = _Seen(node, None, None, None) if value is None else see(value, few, node)
         if node.plan is None:
             label = called.get(node, f"parameter {sum(d.kind == 'input' for d in drafts.values())}")
             drafts[node] = _Draft(seen, "input", label)
@@ -248,7 +249,7 @@ def graph_of_loss(loss: Any, names: Mapping[str, Any] | None) -> Graph:
             if parent is not None:
                 operands.append((i, parent))
             elif i in kept:
-                constant = see(kept[i])
+                constant = see(kept[i], few)
                 if constant.shape == ():
                     name = _operand_name(node.plan.primitive, i)
                     details.append(f"{name} = {constant.value}")
@@ -259,7 +260,7 @@ def graph_of_loss(loss: Any, names: Mapping[str, Any] | None) -> Graph:
         drafts[node] = _Draft(
             seen, "operation", _label(node), tuple(details), tuple(operands), _pulls(node), whole
         )
-    return _finish(drafts, loss._payload, loss)
+    return _finish(drafts, loss._payload, loss, few, pulls)
 
 
 def _label(node: TapeNode) -> str:
@@ -320,7 +321,9 @@ def _names_by_node(names: Mapping[str, Any]) -> dict[Any, str]:
     return called
 
 
-def _finish(drafts: dict[Any, _Draft], root: TapeNode, out: Any) -> Graph:
+def _finish(
+    drafts: dict[Any, _Draft], root: TapeNode, out: Any, few: int, with_pulls: bool
+) -> Graph:
     """Keep what leads to the output, run the backward pass, and number the nodes."""
     drafts = _without_lone_picks(drafts, root)
     wanted = {root}
@@ -336,15 +339,31 @@ def _finish(drafts: dict[Any, _Draft], root: TapeNode, out: Any) -> Graph:
     ids: dict[Any, int] = {}
     nodes: list[Node] = []
     edges: list[Edge] = []
+    pulls: dict[Edge, Pull] = {}
     for key, draft in drafts.items():
         if key not in wanted:
             continue
         me = ids[key] = len(ids)
-        nodes.append(_node(me, draft, key is root, gradients.get(key)))
+        nodes.append(_node(me, draft, key is root, gradients.get(key), few))
+        sent: Mapping[int, Pull] = {}
+        if with_pulls and key in gradients:
+            rule = _rule_of(key, draft)
+            sent = pulls_of(rule, gradients[rule], few)
         for i, operand in draft.operands:
             flows = i in draft.pulls and key in gradients and operand in gradients
-            edges.append(Edge(ids[operand], me, i, flows))
-    return Graph(tuple(nodes), tuple(edges))
+            edge = Edge(ids[operand], me, i, flows)
+            edges.append(edge)
+            if flows and i in sent:
+                pulls[edge] = sent[i]
+    return Graph(tuple(nodes), tuple(edges), pulls)
+
+
+def _rule_of(key: TapeNode, draft: _Draft) -> TapeNode:
+    """The node whose rules pull: of a merged output of several, the operation."""
+    picks = key.plan is not None and not hasattr(key.plan, "rules")
+    if picks and draft.whole is None and key.parents[0] is not None:
+        return key.parents[0]
+    return key
 
 
 def _without_lone_picks(drafts: dict[Any, _Draft], root: TapeNode) -> dict[Any, _Draft]:
@@ -362,19 +381,29 @@ def _without_lone_picks(drafts: dict[Any, _Draft], root: TapeNode) -> dict[Any, 
     return merged
 
 
-def _node(me: int, draft: _Draft, is_output: bool, gradient: Any) -> Node:
+def _node(me: int, draft: _Draft, is_output: bool, gradient: Any, few: int) -> Node:
     seen = draft.seen
     shape, dtype = seen.shape, seen.dtype
-    few = rms = None
+    shown = span = rms = None
     if isinstance(gradient, tuple):
         rms = max(_rms(raw_of(g)) for g in gradient if g is not None)
     elif gradient is not None:
-        raw = raw_of(gradient)
-        like = shape_dtype(gradient)
-        shape, dtype = (like.shape, like.dtype) if shape is None else (shape, dtype)
-        few, rms = _few(raw, like), _rms(raw)
-    kind = "output" if is_output else draft.kind
-    return Node(me, kind, draft.label, draft.details, shape, dtype, seen.value, few, rms)
+        of = numbers(gradient, few)
+        shape, dtype = (of.shape, of.dtype) if shape is None else (shape, dtype)
+        shown, span, rms = of.values, of.range, _rms(raw_of(gradient))
+    return Node(
+        me,
+        "output" if is_output else draft.kind,
+        draft.label,
+        draft.details,
+        shape,
+        dtype,
+        seen.value,
+        shown,
+        rms,
+        seen.range,
+        span,
+    )
 
 
 def _rms(raw: Any) -> float:

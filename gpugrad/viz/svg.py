@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape
+from itertools import groupby
+from xml.sax.saxutils import escape, quoteattr
 
 from gpugrad.viz.picture import Box, Line, Picture, Text
 
@@ -17,14 +18,28 @@ def render(picture: Picture) -> str:
         f'viewBox="0 0 {w} {h}" font-family="{_FONT}">',
         f'<rect width="{w}" height="{h}" fill="#ffffff"/>',
     ]
-    for shape in picture.shapes:
-        if isinstance(shape, Box):
-            lines.append(_box(shape))
-        elif isinstance(shape, Line):
-            lines.append(_line(shape))
-        else:
-            lines.append(_text(shape))
-    return "\n".join([*lines, "</svg>\n"])
+    return "\n".join([*lines, *map(_shape, picture.shapes), "</svg>\n"])
+
+
+def inline(picture: Picture, name: str) -> str:
+    """The picture as part of a page, which styles it: shapes of a role are a group of that class.
+
+    ``name`` is what a screen reader says.
+    """
+    w, h = round(picture.width), round(picture.height)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
+        f'font-family="{_FONT}" role="img" aria-label={quoteattr(name)}>'
+    ]
+    for role, shapes in groupby(picture.shapes, key=lambda shape: shape.role):
+        lines += [f'<g class="{role}">', *map(_shape, shapes), "</g>"]
+    return "\n".join([*lines, "</svg>"])
+
+
+def _shape(shape: Box | Line | Text) -> str:
+    if isinstance(shape, Box):
+        return _box(shape)
+    return _line(shape) if isinstance(shape, Line) else _text(shape)
 
 
 def _box(box: Box) -> str:
