@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numpy.random import Generator
-
 from gpugrad import random
 from gpugrad.array import Array
 from gpugrad.device import Device
-from gpugrad.nn.init import he_normal
 from gpugrad.nn.module import Module, parameter
-from gpugrad.numpy import zeros
 from gpugrad.ops.linear import linear_p
 
 
@@ -40,12 +36,12 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(np.ones(2), np.eye(3, 2), np.ones(3))
     array([2., 2., 1.])
     """
-    if bias is None:
-        return x @ weight.T
     dtype = x.dtype
-    if x.ndim == 2 and dtype == weight.dtype and dtype == bias.dtype and dtype.char in "fdFD":
-        return linear_p(x, weight, bias)
-    return x @ weight.T + bias
+    one = dtype == weight.dtype and (bias is None or dtype == bias.dtype)
+    if one and x.ndim and dtype.char in "fdFD":
+        return linear_p(x, weight, 0.0 if bias is None else bias)
+    y = x @ weight.T
+    return y if bias is None else y + bias
 
 
 class Linear(Module):
@@ -106,36 +102,3 @@ class Linear(Module):
     def extra_repr(self) -> str:
         without = "" if self.bias is not None else ", bias=False"
         return f"in_features={self.in_features}, out_features={self.out_features}{without}"
-
-
-def init_linear(
-    generator: Generator,
-    inputs: int,
-    outputs: int,
-    dtype: Any = "float32",
-    *,
-    device: str | Device | None = None,
-) -> dict[str, Array]:
-    """First parameters of a layer: He's normal weights, and a bias of zeros.
-
-    Parameters
-    ----------
-    generator : numpy.random.Generator
-        What draws the weights.
-    inputs, outputs : int
-        The layer's widths.
-    dtype : dtype
-        Element type.
-    device : str or Device, optional
-        Where they shall live; the default device if none is named.
-
-    Returns
-    -------
-    dict
-        ``weight`` of shape (outputs, inputs) and ``bias`` of shape (outputs,): the arguments of
-        `linear` by name.
-    """
-    return {
-        "weight": he_normal(generator, (outputs, inputs), dtype, device=device),
-        "bias": zeros(outputs, dtype, device=device),
-    }

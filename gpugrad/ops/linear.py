@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,22 +10,37 @@ from gpugrad.core.abstract import ShapeDtype
 from gpugrad.core.primitive import Primitive
 from gpugrad.ops.batching import lead
 from gpugrad.ops.broadcast import broadcast_to
-from gpugrad.ops.shape import expand_dims
+from gpugrad.ops.shape import reshape_p
+
+
+def _rows(x: Any) -> Any:
+    """All axes but the last as one, so that a product over them is one call of the BLAS."""
+    shape = x.shape
+    return x if len(shape) == 2 else reshape_p(x, shape=(math.prod(shape[:-1]), shape[-1]))
+
+
+def _like(y: Any, x: Any) -> Any:
+    """Rows as many axes again as ``x`` has before the last."""
+    shape = x.shape
+    return y if len(shape) == 2 else reshape_p(y, shape=(*shape[:-1], y.shape[-1]))
 
 
 def _forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
+    given = not isinstance(bias, float)
     try:
-        y = x.dot(weight.T)
-        fits = bias.shape == y.shape[1:]
-    except ValueError:
+        y = _rows(x).dot(weight.T)
+        fits = weight.ndim == 2 and (not given or bias.shape == y.shape[1:])
+    except (ValueError, IndexError):
         fits = False
     if not fits:
         raise ValueError(
-            f"shapes x {x.shape}, weight {weight.shape} and bias {bias.shape} do not go together: "
-            "x is (samples, inputs), weight (outputs, inputs), bias (outputs,)"
+            f"shapes x {x.shape}, weight {weight.shape} and bias "
+            f"{bias.shape if given else None} do not go together: "
+            "x is (..., inputs), weight (outputs, inputs), bias (outputs,)"
         )
-    y += bias
-    return y
+    if given:
+        y += bias
+    return _like(y, x)
 
 
 def _dot(a: Any, b: Any) -> Any:
@@ -35,8 +51,8 @@ def _dot(a: Any, b: Any) -> Any:
 def _jvp(ts: Sequence[Any], x: Any, weight: Any, y_like: ShapeDtype) -> Any:
     tx, tw, tb = ts
     terms = [
-        None if tx is None else tx @ weight.T,
-        None if tw is None else x @ tw.T,
+        None if tx is None else linear_p(tx, weight, 0.0),
+        None if tw is None else linear_p(x, tw, 0.0),
         None if tb is None else broadcast_to(tb, y_like.shape),
     ]
     first, *rest = [t for t in terms if t is not None]
@@ -48,22 +64,35 @@ def _jvp(ts: Sequence[Any], x: Any, weight: Any, y_like: ShapeDtype) -> Any:
 def _batch(
     primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
 ) -> Any:
+    """Examples are rows more; weights of each example's own make a stack of products."""
     x, weight, bias = values
-    y = x @ weight.mT if batched[1] else lead(x, size, batched[0]) @ weight.T
-    return y + (expand_dims(bias, 1) if batched[2] else bias)
+    x = lead(x, size, batched[0])
+    if not batched[1]:
+        y = primitive(x, weight, 0.0 if batched[2] else bias)
+        if not batched[2]:
+            return y
+    else:
+        rows = reshape_p(x, shape=(size, math.prod(x.shape[1:-1]), x.shape[-1]))
+        y = rows @ weight.mT
+        y = reshape_p(y, shape=(*x.shape[:-1], y.shape[-1]))
+        if isinstance(bias, float):
+            return y
+    if batched[2]:
+        bias = reshape_p(bias, shape=(size, *(1,) * (len(x.shape) - 2), bias.shape[-1]))
+    return y + bias
 
 
-linear_p = Primitive(
+linear_p: Primitive = Primitive(
     "linear",
     _forward,
     "x weight bias",
-    shape=lambda x, weight, bias: ShapeDtype((x.shape[0], weight.shape[0]), x.dtype),
+    shape=lambda x, weight, bias: ShapeDtype((*x.shape[:-1], weight.shape[0]), x.dtype),
     vjp=(
-        lambda g, weight: _dot(g, weight),
-        lambda g, x: _dot(g.T, x),
-        lambda g: g.sum(0),
+        lambda g, weight: _like(_dot(_rows(g), weight), g),
+        lambda g, x: _dot(_rows(g).T, _rows(x)),
+        lambda g: _rows(g).sum(0),
     ),
     joint_jvp=_jvp,
     batch=_batch,
 )
-"""(N, inputs), (outputs, inputs) and (outputs,) of one BLAS dtype to (N, outputs)."""
+"""(..., inputs), (outputs, inputs) and (outputs,) of one BLAS dtype; 0.0 for no bias."""

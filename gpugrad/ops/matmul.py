@@ -36,6 +36,10 @@ def product(a: Any, b: Any) -> Any:
         and a.dtype.char in "fdFD"
     ):
         return a.dot(b)
+    if type(a) is type(b) is np.ndarray and a.ndim > 2 and b.ndim == 2 and a.dtype.char in "fdFD":
+        # One matrix for a stack is one product over all rows: NumPy would make one for each.
+        rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+        return rows.dot(b).reshape(*a.shape[:-1], b.shape[1])
     return a @ b
 
 

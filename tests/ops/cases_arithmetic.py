@@ -617,6 +617,18 @@ case(
     lambda x, w, b: linear_p(x, w, b),
     lambda x, w, b: x @ w.T + b,
 )
+case(
+    "linear axes",
+    lambda d: ([real((*d.pick([(), (2, 3), (2, 1, 2)]), 2)), real((4, 2)), real((4,))], {}),
+    lambda x, w, b: linear_p(x, w, b),
+    lambda x, w, b: x @ w.T + b,
+)
+case(
+    "linear without bias",
+    lambda d: ([real((*d.pick([(3,), (2, 3)]), 2)), real((4, 2))], {}),
+    lambda x, w: linear_p(x, w, 0.0),
+    lambda x, w: x @ w.T,
+)
 
 # ------------------------------------------------------------------------------ several at once
 
