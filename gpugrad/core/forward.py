@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpugrad.core.box import Box, box, constant
-from gpugrad.core.primitive import residual_names
+from gpugrad.core.primitive import fetch, residual_names
 from gpugrad.core.trace import Trace, check_level
 from gpugrad.core.under import device_under
 from gpugrad.device import on
@@ -58,7 +58,7 @@ def push(
 
     def residuals(rule: Any) -> list[Any]:
         sources = [primitive.source(n, count, tracked) for n in residual_names(rule)]
-        return [pool[s] if isinstance(s, int) else s(pool, params) for s in sources]
+        return [fetch(s, pool, params) for s in sources]
 
     if primitive.joint_jvp is not None:
         return primitive.joint_jvp(tuple(tangents), *residuals(primitive.joint_jvp))

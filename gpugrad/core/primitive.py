@@ -45,51 +45,89 @@ class Plan:
     """What the tape does for one primitive and one choice of tracked operands.
 
     ``keep`` lists positions among (operands…, output) whose values are residuals, which ``select``
-    takes as a tuple, ``extra`` the functions that compute the others; ``variadic`` says where all
-    values of a starred operand are residuals (position among the residuals, first operand).
+    takes as a tuple. ``static`` names the parameters that follow them, ``extra`` the functions that
+    compute the others; ``variadic`` says where all values of a starred operand are residuals
+    (position among the residuals, first operand).
     ``rules`` holds (operand, rule, positions among the residuals or None for all of them in
     order); where ``joint`` is set, its one entry is the rule for all operands. ``single`` is
     (operand, rule) where one rule takes all the residuals: the common case, which the backward
-    pass calls directly.
+    pass calls directly. ``even`` is the plan for operands that have the output's shape and dtype,
+    where rules have a shorter form for these (their attribute ``even``).
     """
 
-    __slots__ = ("extra", "joint", "keep", "primitive", "rules", "select", "single", "variadic")
+    __slots__ = (
+        "even",
+        "extra",
+        "joint",
+        "keep",
+        "primitive",
+        "rules",
+        "select",
+        "single",
+        "static",
+        "tracked",
+        "variadic",
+    )
 
-    def __init__(self, primitive: Primitive, tracked: tuple[int, ...], count: int) -> None:
+    def __init__(
+        self, primitive: Primitive, tracked: tuple[int, ...], count: int, even: bool = False
+    ) -> None:
         self.primitive = primitive
+        self.tracked = tracked
         self.joint = primitive.joint_vjp
         keep: list[int] = []
+        static: list[str] = []
         extra: list[Rule] = []
         variadic: list[tuple[int, int]] = []
 
-        def slot(name: str) -> tuple[bool, int]:
+        def slot(name: str) -> tuple[list[Any], int]:
+            """Among which residuals it is, and where."""
             source = primitive.source(name, count, tracked)
-            if not isinstance(source, int):
-                extra.append(source)
-                if "*" + name in primitive.operands:
-                    variadic.append((len(extra) - 1, primitive.operands.index("*" + name)))
-                return False, len(extra) - 1
-            if source not in keep:
-                keep.append(source)
-            return True, keep.index(source)
+            if isinstance(source, int | str):
+                among: list[Any] = keep if isinstance(source, int) else static
+                if source not in among:
+                    among.append(source)
+                return among, among.index(source)
+            extra.append(source)
+            if "*" + name in primitive.operands:
+                variadic.append((len(extra) - 1, primitive.operands.index("*" + name)))
+            return extra, len(extra) - 1
 
         wanted = {}
         for i in tracked if self.joint is None else (0,):
             rule = self.joint or primitive.vjp_of(i)
+            if even:
+                rule = getattr(rule, "even", rule)
             if rule is not None:
                 wanted[i] = (rule, [slot(name) for name in residual_names(rule)])
         rules = []
         for i, (rule, slots) in wanted.items():
-            at = [p if kept else len(keep) + p for kept, p in slots]
-            whole = at == list(range(len(keep) + len(extra)))
+            before = {id(keep): 0, id(static): len(keep), id(extra): len(keep) + len(static)}
+            at = [before[id(among)] + p for among, p in slots]
+            whole = at == list(range(len(keep) + len(static) + len(extra)))
             rules.append((i, rule, None if whole else at))
         self.keep = tuple(keep)
         self.select = _selection(self.keep)
+        self.static = tuple(static)
         self.extra = tuple(extra)
-        self.variadic = tuple((len(keep) + at, first) for at, first in variadic)
+        self.variadic = tuple((len(keep) + len(static) + at, first) for at, first in variadic)
         self.rules = tuple(rules)
         alone = self.joint is None and len(rules) == 1 and rules[0][2] is None
         self.single = rules[0][:2] if alone else None
+        shorter = not even and any(hasattr(rule, "even") for _, rule, _ in rules)
+        self.even = Plan(primitive, tracked, count, even=True) if shorter else None
+
+    def suits(self, values: Sequence[Any], y: Any) -> bool:
+        """Whether the tracked operands have the shape and dtype of the output ``y``."""
+        try:
+            shape, dtype = y.shape, y.dtype
+            for i in self.tracked:
+                v = values[i]
+                if v.shape != shape or v.dtype is not dtype:
+                    return False
+        except AttributeError:  # a Python number
+            return False
+        return True
 
     def pull(self, g: Any, saved: Sequence[Any]) -> list[tuple[int, Any]]:
         """The cotangents of the operands, as (operand, cotangent), from the output's."""
@@ -298,10 +336,11 @@ class Primitive:
             self._plans[key] = None if none else Plan(self, at, count)
         return self._plans[key]
 
-    def source(self, name: str, count: int, tracked: tuple[int, ...]) -> int | Rule:
+    def source(self, name: str, count: int, tracked: tuple[int, ...]) -> int | str | Rule:
         """Where a rule's parameter comes from.
 
-        A position among (operands…, output), or a function of (that list, the parameters).
+        A position among (operands…, output), the name of a static parameter, or a function of
+        (that list, the parameters).
         """
         if name == "y":
             return count
@@ -313,9 +352,7 @@ class Primitive:
         if name in self.derived:
             rule = self.derived[name]
             sources = [self.source(n, count, tracked) for n in parameter_names(rule)]
-            return lambda values, params: rule(
-                *[values[s] if isinstance(s, int) else s(values, params) for s in sources]
-            )
+            return lambda values, params: rule(*[fetch(s, values, params) for s in sources])
         for i, operand in enumerate(self.operands):
             if operand.startswith("*"):
                 if name == operand[1:]:
@@ -328,7 +365,14 @@ class Primitive:
                 return lambda values, params: shape_dtype(values[i])
             if name == operand + "_fit":
                 return lambda values, params: fit(values[i], values[count])
-        return lambda values, params: params[name]
+        return name
+
+
+def fetch(source: int | str | Rule, values: Sequence[Any], params: dict[str, Any]) -> Any:
+    """What `Primitive.source` points to, of one call."""
+    if isinstance(source, int):
+        return values[source]
+    return params[source] if isinstance(source, str) else source(values, params)
 
 
 class Keeping(Primitive):

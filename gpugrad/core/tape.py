@@ -102,12 +102,16 @@ class Tape(Trace):
         plan = primitive._plans.get(tracked | bit) or primitive.plan(tracked, len(values))
         if plan is None:
             return tuple([constant(o) for o in y]) if primitive.multiple else constant(y)
+        if plan.even is not None and plan.suits(values, y):
+            plan = plan.even
         node = new(Node)
         node.id = next(_ids)
         node.plan = plan
         node.parents = tuple(parents)
         values.append(y)
         saved = plan.select(values)
+        if plan.static:
+            saved += tuple([params[name] for name in plan.static])
         if plan.extra:
             saved += tuple([f(values, params) for f in plan.extra])
         if constants is not None:
@@ -163,7 +167,7 @@ class _Pick:
     """The plan of a node that stands for one output of an operation with several."""
 
     __slots__ = ("count", "index")
-    keep = extra = variadic = ()
+    keep = static = extra = variadic = ()
     single = None
 
     def __init__(self, index: int, count: int) -> None:
@@ -245,8 +249,16 @@ def backward(
                 continue
             key = parent.id
             if key in pending:
-                with on(device_under(c)):
-                    c = _add(pending[key][1], c, key in owned)
+                held = pending[key][1]
+                if type(c) in HOST_TYPES and type(held) in HOST_TYPES:
+                    if key in owned:
+                        held += c
+                        c = held
+                    else:
+                        c = held + c
+                else:
+                    with on(device_under(c)):
+                        c = _add(held, c, key in owned)
                 owned.add(key)
             elif parent.plan is not None:  # a leaf has nowhere to pass its cotangent on to
                 heappush(heap, key)

@@ -85,6 +85,7 @@ def summed(rule: Rule | None, operand: str) -> Rule | None:
             return out if fit is None else unbroadcast(out, fit)
 
     vjp.names = (*parameter_names(rule), operand + "_fit")  # type: ignore[attr-defined]
+    vjp.even = rule  # type: ignore[attr-defined]
     return vjp
 
 

@@ -36,6 +36,8 @@ HOLE = _Hole()
 
 def fill(spec: tuple[Any, ...], indices: Sequence[Any]) -> tuple[Any, ...]:
     """The index that ``spec`` and its index arrays describe."""
+    if not indices:
+        return spec
     rest = iter(indices)
     return tuple([next(rest) if s is HOLE else s for s in spec])
 
@@ -175,14 +177,16 @@ index_add_p = Primitive(
 
 def getitem(x: Any, key: Any) -> Any:
     """``x[key]`` by integers, slices, ``...``, ``None``, boolean masks and integer arrays."""
+    if type(key) is int:  # most keys, spared the loop
+        return index_p(x, spec=(key,))
     spec: list[Any] = []
     arrays: list[Any] = []
     items = key if isinstance(key, tuple) else (key,)
     for n, k in enumerate(items):
-        if isinstance(k, slice):
-            spec.append(
-                slice(*[None if e is None else as_int(e) for e in (k.start, k.stop, k.step)])
-            )
+        if type(k) is int:
+            spec.append(k)
+        elif isinstance(k, slice):
+            spec.append(k if _by_numbers(k) else slice(*map(_end, (k.start, k.stop, k.step))))
         elif k is None or isinstance(k, EllipsisType):
             spec.append(k)
         elif isinstance(k, int | np.integer) and not isinstance(k, bool):
@@ -214,6 +218,17 @@ def getitem(x: Any, key: Any) -> Any:
                 spec.append(HOLE)
                 arrays.append(k)
     return index_p(x, *arrays, spec=tuple(spec))
+
+
+_ENDS = {int, type(None)}
+
+
+def _by_numbers(k: slice) -> bool:
+    return type(k.start) in _ENDS and type(k.stop) in _ENDS and type(k.step) in _ENDS
+
+
+def _end(k: Any) -> int | None:
+    return None if k is None else as_int(k)
 
 
 def _width(item: Any) -> int:

@@ -20,7 +20,7 @@ def _reshape_batch(primitive: Primitive, size: int, batched: Any, values: Any, p
 
 reshape_p: Primitive = Primitive(
     "reshape",
-    lambda xp, x, *, shape: xp.reshape(x, shape),
+    lambda xp, x, *, shape: x.reshape(shape) if hasattr(x, "reshape") else xp.reshape(x, shape),
     shape=lambda x, *, shape: ShapeDtype(shape, x.dtype),
     vjp=lambda g, x_like: reshape_p(g, shape=x_like.shape),
     jvp=LINEAR,
@@ -74,6 +74,8 @@ def normal_axis(axis: Any, ndim: int) -> int:
     AxisError
         NumPy's, where there is no such axis: a ``ValueError`` and an ``IndexError``.
     """
+    if type(axis) is int and 0 <= axis < ndim:
+        return axis
     number = index(axis)
     if not -ndim <= number < ndim:
         raise AxisError(f"axis {number} is out of bounds for an array of dimension {ndim}")
@@ -84,7 +86,9 @@ def normal_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """``axis``, None for all or one or several, as a tuple counted from the front."""
     if axis is None:
         return tuple(range(ndim))
-    axes = tuple(normal_axis(a, ndim) for a in (axis if isinstance(axis, Sequence) else (axis,)))
+    if type(axis) is int:
+        return (normal_axis(axis, ndim),)
+    axes = tuple([normal_axis(a, ndim) for a in (axis if isinstance(axis, Sequence) else (axis,))])
     if len(set(axes)) != len(axes):
         raise ValueError(f"axis {axis} names an axis twice")
     return axes
@@ -98,16 +102,19 @@ def reshape(x: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -
     if order not in ("C", "A", "F"):
         raise ValueError(f"reshape: order {order!r} is none of 'C', 'F' and 'A'")
     like = shape_dtype(x)
-    new = (shape,) if not isinstance(shape, Sequence) else tuple(shape)
+    new = (
+        shape if type(shape) is tuple else tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    )
     if order == "F":  # row-major with all axes in reverse
         return transpose(reshape(transpose(x), new[::-1], copy=copy))
-    new = tuple(index(n) for n in new)
+    new = tuple([index(n) for n in new])
+    size = math.prod(like.shape)
     if new.count(-1) == 1:
         known = -math.prod(new)
-        if known == 0 or like.size % known:
+        if known == 0 or size % known:
             raise ValueError(f"cannot reshape {like.shape} ({like.size} elements) into {new}")
-        new = tuple(like.size // known if n == -1 else n for n in new)
-    if math.prod(new) != like.size or any(n < 0 for n in new):
+        new = tuple([size // known if n == -1 else n for n in new])
+    if math.prod(new) != size or (new and min(new) < 0):
         raise ValueError(f"cannot reshape {like.shape} ({like.size} elements) into {new}")
     if copy:
         x = x + type(x)(0) if like.weak else x.copy()
