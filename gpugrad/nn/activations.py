@@ -78,8 +78,7 @@ def _plain(x: Any, fused: Fused) -> bool:
     """Whether NumPy's own function is as good: of few elements, or of no real floats."""
     if fused:
         return False
-    like = shape_dtype(x)
-    return like.size < SMALL or like.dtype.kind == "c" or not is_inexact(like.dtype)
+    return getattr(x, "size", 1) < SMALL or x.dtype.kind == "c" or not is_inexact(x.dtype)
 
 
 def _rate(p: float) -> float:
