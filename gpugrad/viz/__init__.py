@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from gpugrad.core.box import Box
-from gpugrad.viz.model import Edge, Graph, Node, writable
+from gpugrad.viz.model import SMALL, Edge, Graph, Node, writable
 from gpugrad.viz.record import graph_of_function, graph_of_loss
 
-__all__ = ["Edge", "Graph", "Node", "graph"]
+__all__ = ["Edge", "Graph", "Node", "explore", "graph"]
+
+EXPLORED = 64
+"""A page lists the elements of values that have at most this many."""
 
 
 def graph(
@@ -68,16 +71,76 @@ def graph(
     """
     if path is not None:
         writable(path)
-    if isinstance(f, Box):
-        if args or argnums is not None:
-            raise TypeError("viz.graph: an array's graph takes no arguments, only a function's")
-        found = graph_of_loss(f, names)  # type: ignore[arg-type]
-    elif callable(f):
-        found = graph_of_function(f, args, argnums, names)  # type: ignore[arg-type]
-    else:
-        raise TypeError(
-            f"viz.graph draws a function with its arguments or a gg.Array, not a {type(f).__name__}"
-        )
+    found = _recorded(f, args, argnums, names)
     if path is not None:
         found.save(path)
     return found
+
+
+def explore(
+    f: Callable[..., Any] | Any,
+    *args: Any,
+    argnums: int | Sequence[int] | None = None,
+    names: Sequence[str] | Mapping[str, Any] | None = None,
+    path: str | Path = "graph.html",
+    title: str | None = None,
+) -> Path:
+    """Write a page on which a person steps through the forward pass and the backward pass.
+
+    The page is one HTML file that needs no network. It shows the graph as `graph` draws it. Each
+    step lights a node with its values, or with the gradient that arrives and, at each edge that
+    carries it on, the local derivative and their product. Arrow keys step, Home and End jump, the
+    space bar plays.
+
+    Parameters
+    ----------
+    f, *args, argnums, names
+        As for `graph`.
+    path : str or Path
+        The ``.html`` file to write.
+    title : str, optional
+        The page's heading; by default the function's name.
+
+    Returns
+    -------
+    Path
+        Where the page is. Of arrays with more than 64 elements it shows shape, dtype, and the
+        smallest, mean and largest element.
+
+    Raises
+    ------
+    TypeError, TapeError
+        As from `graph`.
+    ValueError
+        If ``path`` does not end in ``.html``.
+
+    Examples
+    --------
+    >>> import gpugrad as gg, numpy as np
+    >>> def loss(w, x, y):
+    ...     return np.mean((np.tanh(x @ w) - y) ** 2)
+    >>> gg.viz.explore(loss, np.zeros(2), np.eye(2), np.ones(2), argnums=0, path="loss.html").name
+    'loss.html'
+    """
+    target = writable(path, (".html",))
+    found = _recorded(f, args, argnums, names, EXPLORED, True)
+    from gpugrad.viz.page import render
+
+    called = "an array" if isinstance(f, Box) else getattr(f, "__name__", type(f).__name__)
+    page = render(found, title or f"The computational graph of {called}")
+    target.write_text(page, encoding="utf-8")
+    return target
+
+
+def _recorded(
+    f: Any, args: tuple[Any, ...], argnums: Any, names: Any, few: int = SMALL, pulls: bool = False
+) -> Graph:
+    if isinstance(f, Box):
+        if args or argnums is not None:
+            raise TypeError("viz.graph: an array's graph takes no arguments, only a function's")
+        return graph_of_loss(f, names, few, pulls)
+    if callable(f):
+        return graph_of_function(f, args, argnums, names, few, pulls)
+    raise TypeError(
+        f"viz.graph draws a function with its arguments or a gg.Array, not a {type(f).__name__}"
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.viz import Graph, graph
+from gpugrad.viz import Graph, explore, graph
 
 PARAMETERS = (
     np.array([[0.5, -1.0], [0.8, 0.3]]),
@@ -48,3 +48,15 @@ def draw(path: str | Path) -> Graph:
     Graph(14 nodes, 13 edges)
     """
     return graph(loss, *PARAMETERS, X, Y, argnums=(0, 1, 2, 3), path=path)
+
+
+def walk(path: str | Path) -> Path:
+    """Write a page that steps through the network's graph.
+
+    Examples
+    --------
+    >>> walk("account.html").name
+    'account.html'
+    """
+    title = "Backpropagation through one hidden layer, step by step"
+    return explore(loss, *PARAMETERS, X, Y, argnums=(0, 1, 2, 3), path=path, title=title)
