@@ -10,7 +10,10 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,22 +110,45 @@ _DeviceOption = Annotated[
 # ------------------------------------------------------------------ commands
 
 
+_ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")
+]
+_EpochsOption = Annotated[
+    int | None, typer.Option(parser=_count, metavar="N", help="How often to see each sample.")
+]
+_BatchOption = Annotated[
+    int | None, typer.Option(parser=_count, metavar="N", help="Samples a step.")
+]
+_RateOption = Annotated[
+    float | None, typer.Option(parser=_rate, metavar="RATE", help="Learning rate.")
+]
+_SeedOption = Annotated[
+    int, typer.Option(parser=_seed, metavar="N", help="The same seed gives the same run.")
+]
+_OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where to leave the results.")]
+_TensorBoardOption = Annotated[
+    bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
+]
+
+
+class _Network(StrEnum):
+    MLP = "mlp"
+    CNN = "cnn"
+
+
 @training.command("digits")
 def train_digits(
+    model: Annotated[
+        _Network, typer.Option(help="Fully connected layers, or convolutions.")
+    ] = _Network.MLP,
     device: _DeviceOption = None,
-    epochs: Annotated[
-        int, typer.Option(parser=_count, metavar="N", help="How often to see each sample.")
-    ] = 30,
-    batch_size: Annotated[
-        int, typer.Option(parser=_count, metavar="N", help="Samples a step.")
-    ] = 32,
-    lr: Annotated[float, typer.Option(parser=_rate, metavar="RATE", help="Learning rate.")] = 0.05,
-    seed: Annotated[
-        int, typer.Option(parser=_seed, metavar="N", help="The same seed gives the same run.")
-    ] = 0,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to leave the results.")] = Path(
-        "runs/digits"
-    ),
+    epochs: _EpochsOption = None,
+    batch_size: _BatchOption = None,
+    lr: _RateOption = None,
+    seed: _SeedOption = 0,
+    out: _OutOption = Path("runs/digits"),
+    resume: _ResumeOption = False,
+    tensorboard: _TensorBoardOption = False,
 ) -> None:
     """Train a network on handwritten digits; leave weights, pictures and metrics in a folder."""
     from gpugrad.training import digits
@@ -131,26 +157,57 @@ def train_digits(
     _make_folder(out)
     started = time.perf_counter()
     where = device or best_device()
-    try:
-        with progress(epochs) as show:
-            records = digits.train_digits(
-                device=where,
-                epochs=epochs,
-                batch_size=batch_size,
-                lr=lr,
-                seed=seed,
-                out=out,
-                show=show,
-            )
-    except FloatingPointError as error:
-        raise _UsageError(f"{error}; try --lr {lr / 10:g}") from None
-    except (ModuleNotFoundError, MemoryError, OSError) as error:
-        _fail(error)
+    with _told(out), progress(epochs or digits.SETTINGS[model].epochs) as show:
+        records = digits.train_digits(
+            model.value,
+            device=where,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            seed=seed,
+            out=out,
+            resume=resume,
+            callbacks=(show, *_event_files(tensorboard, out)),
+        )
     print(
-        f"{records[-1].accuracy:.2%} of the held-out digits are read correctly, after "
+        f"{records[-1].held_out['accuracy']:.2%} of the held-out digits are read correctly, after "
         f"{len(records)} epochs in {time.perf_counter() - started:.1f} s on {where}"
     )
     print(f"{out}: {', '.join(digits.LEFT_BEHIND)}")
+
+
+def _event_files(wanted: bool, out: Path) -> tuple[Any, ...]:
+    if not wanted:
+        return ()
+    from gpugrad.training.tensorboard import EventFiles
+
+    return (EventFiles(out),)
+
+
+@contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """What can go wrong in a run in one line, and what Ctrl-C has left."""
+    from gpugrad.data import DataError
+    from gpugrad.training import CheckpointError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            yield
+    except KeyboardInterrupt:
+        if any(out.glob("checkpoints/step-*.safetensors")):
+            raise KeyboardInterrupt(f"{out} has all of it, --resume goes on") from None
+        raise
+    except FloatingPointError as error:
+        raise _UsageError(f"{error}; try a smaller --lr") from None
+    except (
+        CheckpointError, DataError, DeviceError, ModuleNotFoundError, MemoryError, OSError
+    ) as error:  # fmt: skip
+        _fail(error)
+
+
+def _warn(message: Any, *args: Any, **kwargs: Any) -> None:
+    print(f"gpugrad: {message}", file=sys.stderr)
 
 
 @app.command()
@@ -184,7 +241,10 @@ def graph(
 
 
 def _fail(error: Exception) -> None:
-    print(f"gpugrad: {error}", file=sys.stderr)
+    said = str(error)
+    if isinstance(error, OSError) and error.strerror:  # its number says nothing to people
+        said = error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
+    print(f"gpugrad: {said}", file=sys.stderr)
     raise typer.Exit(1)
 
 
@@ -216,8 +276,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except typer.Exit as error:
         return int(error.exit_code)
-    except KeyboardInterrupt:
-        print("gpugrad: stopped by Ctrl-C", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(": ".join(["gpugrad: stopped by Ctrl-C", *error.args]), file=sys.stderr)
         return 130
     return 0
 

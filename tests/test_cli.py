@@ -42,7 +42,10 @@ def command(*arguments, **options):
         ([*DIGITS, "--seed", "-1"], "--seed': allowed are whole numbers from 0 up, got '-1'"),
         ([*DIGITS, "--device", "gpu"], "unknown device 'gpu': allowed are 'cpu', 'cuda' and"),
         ([*DIGITS, "--device", "cuda:99"], "there is no device 'cuda:99'"),
-        ([*DIGITS, "--steps", "3"], "No such option.* .?--steps.*allowed are --device, --epochs,"),
+        (
+            [*DIGITS, "--steps", "3"],
+            "No such option.* .?--steps.*allowed are --model, --device,",
+        ),
         ([*DIGITS, "more"], r"unexpected extra argument.* \(more\)"),
         (["graph", "--out", "graph.jpg"], "allowed are names that end in .svg or .png, got"),
     ],
@@ -115,11 +118,14 @@ def test_train_digits(device, capsys, tmp_path):
     number = r"[\d.,]+"
     for n, line in enumerate(epochs, 1):
         assert re.fullmatch(
-            rf"epoch +{n}/2  loss {number}  accuracy {number}%  {number} samples/s  {device}", line
+            rf"epoch +{n}/2  loss {number}  held out loss {number}  accuracy {number}%  "
+            rf"{number} samples/s  {device}",
+            line,
         )
     assert len(epochs) == 2
     assert re.fullmatch(rf"{number}% of the held-out digits .* 2 epochs in .* on {device}", result)
-    names = {"metrics.jsonl", "model.safetensors", "curve.png", "misclassified.png"}
+    names = {"metrics.jsonl", "checkpoints", "best.safetensors", "model.safetensors"}
+    names |= {"curve.png", "misclassified.png"}
     assert {p.name for p in out.iterdir()} == names
     assert all(name in files for name in (str(out), *names))
 
@@ -135,7 +141,7 @@ def test_learning_rate_that_is_too_large(capsys, tmp_path):
     assert main([*DIGITS, "--device", "cpu", "--lr", "1e300", "--out", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert re.fullmatch(
-        r"gpugrad.* the learning rate 1e\+300 is too large; try --lr 1e\+299\n", err
+        r"gpugrad.* the learning rate 1e\+300 is too large; try a smaller --lr\n", err
     )
 
 
@@ -165,8 +171,9 @@ def test_ctrl_c(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == "gpugrad: stopped by Ctrl-C\n"
-    assert [p.name for p in (tmp_path / "runs" / "digits").iterdir()] == ["metrics.jsonl"]
+    assert err == "gpugrad: stopped by Ctrl-C: runs/digits has all of it, --resume goes on\n"
+    names = {p.name for p in (tmp_path / "runs" / "digits").iterdir()}
+    assert names == {"metrics.jsonl", "checkpoints", "best.safetensors"}
 
 
 def test_live_display_on_a_terminal(tmp_path):

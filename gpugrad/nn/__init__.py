@@ -59,7 +59,7 @@ from gpugrad.nn.embedding_layer import (
     Embedding,
 )
 from gpugrad.nn.init import glorot_uniform, he_normal
-from gpugrad.nn.linear import Linear, init_linear, linear
+from gpugrad.nn.linear import Linear, linear
 from gpugrad.nn.losses import cross_entropy
 from gpugrad.nn.module import Buffer, Module, parameter
 from gpugrad.nn.norm import batch_norm, group_norm, layer_norm, rms_norm
@@ -168,7 +168,6 @@ __all__ = [
     "hardswish",
     "he_normal",
     "huber_loss",
-    "init_linear",
     "kl_div",
     "l1_loss",
     "layer_norm",

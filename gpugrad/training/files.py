@@ -12,7 +12,8 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; at the end it takes ``path``'s place.
 
-    An error in the block leaves ``path`` as it was, and nothing beside it.
+    What was written is on the disk before the name changes, and the change is before this
+    returns. An error in the block leaves ``path`` as it was, and nothing beside it.
 
     Examples
     --------
@@ -27,6 +28,17 @@ def replacing(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield unfinished
+        _to_disk(unfinished, os.O_RDWR)
         unfinished.replace(path)
+        if os.name != "nt":  # Windows opens no folders, and does this by itself
+            _to_disk(path.parent, os.O_RDONLY)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path, how: int) -> None:
+    handle = os.open(path, how)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

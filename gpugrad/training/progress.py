@@ -1,4 +1,4 @@
-"""Progress on a terminal, live; one plain line an epoch anywhere else."""
+"""Progress on a terminal, live; one plain line a report anywhere else."""
 
 from __future__ import annotations
 
@@ -9,34 +9,42 @@ from gpugrad.training.record import Record
 
 
 @contextmanager
-def progress(epochs: int) -> Iterator[Callable[[Record], None]]:
-    """Give a function that shows each epoch's record as it comes.
+def progress(total: int, unit: str = "epoch") -> Iterator[Callable[[Record], None]]:
+    """Give a function that shows each record as it comes.
 
     Parameters
     ----------
-    epochs : int
-        How many there will be.
+    total : int
+        How many epochs or steps there will be.
+    unit : {"epoch", "step"}
+        Which of the two is counted.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console()
     if not console.is_terminal:
-        yield lambda record: print(f"epoch {record.epoch:>3}/{epochs}  {_line(record)}", flush=True)
+        wide = len(str(total))
+        yield lambda record: print(
+            f"{unit} {getattr(record, unit):>{wide}}/{total}  {_line(record)}", flush=True
+        )
         return
     columns = (
-        TextColumn("epoch"),
+        TextColumn(unit),
         MofNCompleteColumn(),
         BarColumn(20),
         TextColumn("{task.fields[line]}"),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=epochs, line="")
-        yield lambda record: bar.update(task, completed=record.epoch, line=_line(record))
+        task = bar.add_task("", total=total, line="")
+        yield lambda record: bar.update(task, completed=getattr(record, unit), line=_line(record))
 
 
 def _line(record: Record) -> str:
-    return (
-        f"loss {record.loss:.4f}  accuracy {record.accuracy:.2%}  "
-        f"{record.samples_per_second:,.0f} samples/s  {record.device}"
+    figures = [f"loss {record.loss:.4f}"]
+    for name, value in record.held_out.items():
+        told = f"{value:.2%}" if name == "accuracy" else f"{value:.4f}"
+        figures.append(f"{name.replace('_', ' ')} {told}")
+    return "  ".join(
+        [*figures, f"{record.samples_per_second:,.0f} samples/s", record.device],
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
-from gpugrad.nn import glorot_uniform, he_normal, init_linear, linear
+from gpugrad.nn import glorot_uniform, he_normal, linear
 
 torch = pytest.importorskip("torch")
 
@@ -55,12 +55,3 @@ def test_variances():
 def test_weights_need_inputs_and_outputs():
     with pytest.raises(ValueError, match=r"\(outputs, inputs, \.\.\.\), got \(3,\)"):
         he_normal(np.random.default_rng(0), (3,))
-
-
-def test_init_linear_gives_the_arguments_of_linear(device):
-    layer = init_linear(np.random.default_rng(0), 3, 2, device=device)
-    assert layer["weight"].shape == (2, 3)
-    assert layer["bias"].numpy().tolist() == [0, 0]
-    assert {a.device for a in layer.values()} == {device}
-    assert {a.dtype.name for a in layer.values()} == {"float32"}
-    assert linear(gg.numpy.ones((5, 3), "float32", device=device), **layer).shape == (5, 2)

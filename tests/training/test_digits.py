@@ -13,13 +13,10 @@ import gpugrad as gg
 from gpugrad.data.digits import Digits, load_digits
 from gpugrad.training import digits
 from gpugrad.training.pictures import draw_misclassified
-from gpugrad.training.weights import load_weights
-
-DEFAULTS = {"epochs": 30, "batch_size": 32, "lr": 0.05, "seed": 0}
 
 
-def run(device, out, **options):
-    return digits.train_digits(device=gg.device(device), out=out, **(DEFAULTS | options))
+def run(device, out, kind="mlp", *, seed=0, **options):
+    return digits.train_digits(kind, device=gg.device(device), out=out, seed=seed, **options)
 
 
 def curve(records):
@@ -35,7 +32,7 @@ def finished(tmp_path_factory):
 
 def test_accuracy(finished):
     records, _ = finished
-    assert records[-1].accuracy >= 0.975
+    assert records[-1].held_out["accuracy"] >= 0.975
     assert records[-1].loss < 0.01
 
 
@@ -47,9 +44,9 @@ def test_what_is_left_behind(finished):
     last = records[-1]
     assert lines[-1] == {
         "epoch": 30,
+        "step": 30 * 45,
         "loss": last.loss,
-        "held_out_loss": last.held_out_loss,
-        "accuracy": last.accuracy,
+        **last.held_out,
         "samples_per_second": last.samples_per_second,
         "device": "cpu",
     }
@@ -57,17 +54,17 @@ def test_what_is_left_behind(finished):
 
 def test_the_weights_give_the_accuracy(finished, device):
     records, out = finished
-    like = digits.init_network(np.random.default_rng(0), device=device)
-    parameters = load_weights(out / "model.safetensors", like)
-    splitting, *_ = np.random.default_rng(0).spawn(3)
-    images, labels = load_digits(splitting).held_out
+    model = gg.load(out / "model.safetensors", device=device)
+    images, labels = load_digits(np.random.default_rng(0).spawn(1)[0]).held_out
     images, labels = (
         gg.Array(images, "float64", device=device),
         gg.Array(labels, device=device),
     )
-    loss, accuracy = digits.judge(parameters, images, labels)
-    assert accuracy == records[-1].accuracy
-    assert loss == pytest.approx(records[-1].held_out_loss, rel=1e-10)
+    found = digits.judge(model, images, labels)
+    assert found["accuracy"].item() == records[-1].held_out["accuracy"]
+    assert found["held_out_loss"].item() == pytest.approx(
+        records[-1].held_out["held_out_loss"], rel=1e-10
+    )
 
 
 @pytest.mark.parametrize("name", ["curve.png", "misclassified.png"])
@@ -95,7 +92,7 @@ def test_same_curve_on_cpu_and_cuda(cuda, tmp_path):
     cpu, gpu = (run(name, tmp_path, epochs=4) for name in ("cpu", "cuda:0"))
     assert [r.device for r in (cpu[0], gpu[0])] == ["cpu", "cuda:0"]
     for a, b in zip(cpu, gpu, strict=True):
-        figures = [[r.loss, r.held_out_loss, r.accuracy] for r in (a, b)]
+        figures = [[r.loss, *r.held_out.values()] for r in (a, b)]
         np.testing.assert_allclose(*figures, rtol=1e-5, atol=0)
 
 
@@ -114,28 +111,29 @@ def test_the_order_of_sums_does_not_show(tmp_path, monkeypatch):
     # them, and over a whole run it must not be seen.
     first = run("cpu", tmp_path)
     order = np.random.default_rng(0).permutation(64)
-    load, init = digits.load_digits, digits.init_network
+    load, make = digits.load_digits, digits.mlp
 
     def shuffled_data(seed):
         return Digits(*[part._replace(images=part.images[:, order]) for part in load(seed)])
 
-    def shuffled_weights(*args, **kwargs):
-        layers = init(*args, **kwargs)
-        layers[0]["weight"] = gg.Array(layers[0]["weight"].numpy()[:, order].copy())
-        return layers
+    def shuffled_weights(**kwargs):
+        model = make(**kwargs)
+        first = model.state_dict()["0.weight"]
+        model.load_state_dict({"0.weight": first.numpy()[:, order]}, strict=False)
+        return model
 
     monkeypatch.setattr(digits, "load_digits", shuffled_data)
-    monkeypatch.setattr(digits, "init_network", shuffled_weights)
+    monkeypatch.setattr(digits, "mlp", shuffled_weights)
     other = run("cpu", tmp_path)
     assert [r.loss for r in first] != [r.loss for r in other]
     for a, b in zip(first, other, strict=True):
         assert b.loss == pytest.approx(a.loss, rel=1e-5)
-        assert b.accuracy == a.accuracy
+        assert b.held_out["accuracy"] == a.held_out["accuracy"]
 
 
 def test_a_learning_rate_that_is_too_large(tmp_path, recwarn):
     (tmp_path / "curve.png").write_text("of an earlier run")
-    with pytest.raises(FloatingPointError, match=r"epoch 1: the learning rate 1e\+300 is"):
+    with pytest.raises(FloatingPointError, match=r"epoch 1, by step 45: .* 1e\+300 is"):
         run("cpu", tmp_path, lr=1e300)
     assert not recwarn.list
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]

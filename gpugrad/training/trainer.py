@@ -1,0 +1,461 @@
+"""The training loop: steps, reports, checkpoints, and going on as if it had never stopped."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from gpugrad import random
+from gpugrad.core.tape import no_grad
+from gpugrad.data.loader import Batch, Loader
+from gpugrad.nn.module import Module
+from gpugrad.optim.optimizer import Optimizer
+from gpugrad.training.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    load_weights,
+    read_state,
+    save,
+    write_state,
+)
+from gpugrad.training.files import replacing
+from gpugrad.training.recipe import recipe_of
+from gpugrad.training.record import Record
+
+
+class Stateful(Protocol):
+    """What a checkpoint can hold: an EMA, a loss scaler."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """All that must not be lost."""
+        ...
+
+    def load_state_dict(self, state: Any) -> None:
+        """Continue from there."""
+        ...
+
+
+class Trainer:
+    """Trains a model, and keeps in its folder what is needed to go on after any interruption.
+
+    A run that was stopped, also by SIGKILL or a power cut, and is resumed gives the same bits as
+    one that was not. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt; a second one
+    does not wait.
+
+    Parameters
+    ----------
+    model : Module
+        What is trained, in place.
+    optimizer : Optimizer
+        Of the model's parameters.
+    loss : callable
+        ``loss(model, *batch)``: the mean over the batch.
+    loader : Loader
+        Gives the batches.
+    epochs, steps : int
+        How long to train: one of the two.
+    every : int, optional
+        Steps between reports; an epoch if not given.
+    schedule : Schedule, optional
+        Steps after each training step; at each report, with ``watch``'s figure, if its ``step``
+        takes one (`gpugrad.optim.ReduceLROnPlateau`).
+    evaluate : callable, optional
+        ``evaluate(model)`` gives the held-out figures of a report by name. The model is in
+        evaluation mode, and nothing is recorded for gradients.
+    max_norm : float, optional
+        Clips the gradient's norm.
+    watch : str
+        The figure that decides what is best.
+    better : {"lower", "higher"}
+        Which way it becomes better.
+    patience : int, optional
+        Stop after so many reports without a better one.
+    folder : str or Path, optional
+        Gets ``metrics.jsonl`` (a line a report), ``checkpoints/``, ``best.safetensors`` (a
+        checkpoint too), and at the end ``model.safetensors``. Without it nothing is written.
+    checkpoint_every : int, optional
+        Steps between checkpoints, which are also written at each report.
+    keep : int
+        How many checkpoints stay.
+    config : mapping
+        The run's settings, noted in each checkpoint. One with other settings is refused.
+    extras : mapping of str to Stateful
+        More whose state belongs to the run: an EMA, a loss scaler.
+    callbacks : sequence of callable
+        Each is given each `Record`.
+
+    Attributes
+    ----------
+    step : int
+        How many steps were taken.
+    records : list of Record
+        The reports.
+    best : float or None
+        The best of the figures watched.
+
+    Examples
+    --------
+    >>> import numpy as np, gpugrad as gg
+    >>> from gpugrad.data import Arrays, Loader
+    >>> from gpugrad.training import Trainer
+    >>> gg.random.seed(0)
+    >>> x = np.linspace(-1, 1, 20, dtype="float32")[:, None]
+    >>> model = gg.nn.Linear(1, 1)
+    >>> trainer = Trainer(
+    ...     model,
+    ...     gg.optim.SGD(model.parameters(), lr=0.5),
+    ...     lambda model, x, y: gg.nn.mse_loss(model(x), y),
+    ...     Loader(Arrays(x, 3 * x), 8),
+    ...     epochs=20,
+    ... )
+    >>> records = trainer.fit()
+    >>> round(model.weight.item(), 3)
+    3.0
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loss: Callable[..., Any],
+        loader: Loader,
+        *,
+        epochs: int | None = None,
+        steps: int | None = None,
+        every: int | None = None,
+        schedule: Any = None,
+        evaluate: Callable[[Any], Mapping[str, Any]] | None = None,
+        max_norm: float | None = None,
+        watch: str = "loss",
+        better: Literal["lower", "higher"] = "lower",
+        patience: int | None = None,
+        folder: str | Path | None = None,
+        checkpoint_every: int | None = None,
+        keep: int = 3,
+        config: Mapping[str, Any] | None = None,
+        extras: Mapping[str, Stateful] | None = None,
+        callbacks: Sequence[Callable[[Record], object]] = (),
+    ) -> None:
+        if (epochs is None) == (steps is None):
+            raise ValueError(f"Trainer: one of epochs={epochs} and steps={steps} is needed")
+        self.model = model
+        self.optimizer = optimizer
+        self.loss = loss
+        self.loader = loader
+        self.epochs = epochs
+        self.steps = steps
+        self.every = every
+        self.schedule = schedule
+        self.evaluate = evaluate
+        self.max_norm = max_norm
+        self.watch = watch
+        self.better = better
+        self.patience = patience
+        self.folder = None if folder is None else Path(folder)
+        self.checkpoint_every = checkpoint_every
+        self.checkpoints = (
+            None if folder is None else Checkpoints(Path(folder) / "checkpoints", keep)
+        )
+        self.config = dict(config or {})
+        self.extras = dict(extras or {})
+        self.callbacks = list(callbacks)
+        self.step = 0
+        self.records: list[Record] = []
+        self.best: float | None = None
+        self._since_best = 0
+        self._total: Any = 0.0  # of the losses since the last report; on the device
+        self._samples = 0
+        self._seconds = 0.0
+        self._asked_to_stop = False
+
+    # ------------------------------------------------------------------ training
+
+    def fit(self) -> list[Record]:
+        """Train to the end; gives the records, also those from before a `resume`.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is no longer a number.
+        KeyboardInterrupt
+            After Ctrl-C. All is saved then.
+        OSError
+            If something cannot be written. The checkpoints that were there are still good.
+        """
+        if self.step == 0:
+            self._clear()
+        self._write_metrics()
+        self.model.train()
+        # What overflows is told at the report, once and with the cause.
+        with np.errstate(over="ignore", invalid="ignore"), self._until_ctrl_c():
+            while not self._finished():
+                self._rest_of_epoch()
+        if self.folder is not None:
+            save(self.model, self.folder / "model.safetensors", config=self.config)
+        return self.records
+
+    def take_step(self, batch: Batch) -> Any:
+        """Change the model by one batch; gives the batch's loss. A subclass may do it otherwise."""
+        value = self.loss(self.model, *batch)
+        value.backward()
+        self.optimizer.step(max_norm=self.max_norm)
+        self.optimizer.zero_grad()
+        return value.detach()
+
+    def _rest_of_epoch(self) -> None:
+        started = time.perf_counter()
+        for batch in self.loader:
+            value = self.take_step(batch)
+            samples = len(batch[0])
+            self._total = self._total + value * samples
+            self._samples += samples
+            self.step += 1
+            per_step = self.schedule is not None and not hasattr(self.schedule, "patience")
+            if per_step:
+                self.schedule.step()
+            epoch_over = self.loader.batch == 0
+            due = epoch_over if self.every is None else self.step % self.every == 0
+            at_end = self.steps is not None and self.step >= self.steps
+            if due or at_end:
+                self._report(started)
+            elif self._asked_to_stop or (
+                self.checkpoint_every and self.step % self.checkpoint_every == 0
+            ):
+                self._seconds += time.perf_counter() - started
+                self.save()
+            else:
+                continue
+            if self._asked_to_stop:
+                raise KeyboardInterrupt
+            if self._finished():
+                return
+            started = time.perf_counter()
+        if self.every is None and self._samples:  # the epoch's last records were all broken
+            self._report(started)
+
+    def _finished(self) -> bool:
+        if self.patience is not None and self._since_best >= self.patience:
+            return True
+        if self.steps is not None:
+            return self.step >= self.steps
+        return self.epochs is not None and self.loader.epoch >= self.epochs
+
+    def _report(self, started: float) -> None:
+        value = float(self._total) / self._samples  # waits for the device
+        self._seconds += time.perf_counter() - started
+        epoch = self.loader.epoch + (self.loader.batch > 0)
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"the loss became {value} in epoch {epoch}, by step {self.step}: the learning "
+                f"rate {self.optimizer.param_groups[0]['lr']:g} is too large"
+            )
+        record = Record(
+            epoch=epoch,
+            step=self.step,
+            loss=value,
+            samples_per_second=self._samples / self._seconds,
+            device=str(self.loader.device),
+            held_out=self._evaluated(),
+        )
+        self.records.append(record)
+        self._total, self._samples, self._seconds = 0.0, 0, 0.0
+        improved = self._judge(record)
+        if self.folder is not None:
+            self._append(record)
+            self.save()
+            if improved:
+                write_state(self.folder / "best.safetensors", self.state_dict())
+        for callback in self.callbacks:
+            callback(record)
+
+    def _evaluated(self) -> dict[str, float]:
+        if self.evaluate is None:
+            return {}
+        self.model.eval()
+        try:
+            with no_grad():
+                return {name: float(v) for name, v in self.evaluate(self.model).items()}
+        finally:
+            self.model.train()
+
+    def _judge(self, record: Record) -> bool:
+        figures = record.figures()
+        if self.watch not in figures:
+            raise ValueError(f"Trainer: watch={self.watch!r} is none of {sorted(figures)}")
+        value = figures[self.watch]
+        if hasattr(self.schedule, "patience"):
+            self.schedule.step(value)
+        best = self.best
+        improved = best is None or (value < best if self.better == "lower" else value > best)
+        self._since_best = 0 if improved else self._since_best + 1
+        if improved:
+            self.best = value
+        return improved
+
+    @contextmanager
+    def _until_ctrl_c(self) -> Iterator[None]:
+        """Ctrl-C inside sets a flag, so that no step is left half done; the second one does not."""
+        self._asked_to_stop = False
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python handles signals in the main thread only
+            return
+
+        def stop(number: int, frame: Any) -> None:
+            self._asked_to_stop = True
+            signal.signal(signal.SIGINT, before)
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    # ------------------------------------------------------------------ what is kept
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a run consists of."""
+        return {
+            "recipe": recipe_of(self.model),
+            "config": self.config,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "loader": self.loader.state_dict(),
+            "extras": {name: extra.state_dict() for name, extra in self.extras.items()},
+            "random": [g.state_dict() for g in self._generators()],
+            "step": self.step,
+            "records": [record.figures() for record in self.records],
+            "best": self.best,
+            "since_best": self._since_best,
+            "total": self._total,
+            "samples": self._samples,
+            "seconds": self._seconds,
+        }
+
+    def _generators(self) -> list[random.Generator]:
+        """What the model draws from: the default generator, and those that its layers hold."""
+        found = {id(random.default_generator): random.default_generator}
+        for module in self.model.modules():
+            for value in vars(module).values():
+                if isinstance(value, random.Generator):
+                    found[id(value)] = value
+        return list(found.values())
+
+    def load_state_dict(self, state: Mapping[str, Any], source: str | Path = "the state") -> None:
+        """Stand where another trainer of the same run stood.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state_dict` gave, or `gpugrad.training.read_state` read.
+        source : str or Path
+            What the errors call it.
+
+        Raises
+        ------
+        CheckpointError
+            If it is that of another model or other settings; nothing has been changed then.
+        """
+        if "optimizer" not in state:
+            raise CheckpointError(f"{source} holds a model, not a run that can go on")
+        self._refuse_other_settings(state, source)
+        generators = self._generators()
+        if len(generators) != len(state["random"]) or state["extras"].keys() != self.extras.keys():
+            raise CheckpointError(
+                f"{source} is of another run: {len(state['random'])} random generators and extras "
+                f"{sorted(state['extras'])}, expected {len(generators)} and {sorted(self.extras)}"
+            )
+        weights = {name: value.copy() for name, value in self.model.state_dict().items()}
+        load_weights(self.model, state, source)
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (ValueError, KeyError) as error:
+            self.model.load_state_dict(weights)
+            raise CheckpointError(f"{source} is of another optimizer: {error.args[0]}") from error
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        self.loader.load_state_dict(state["loader"])
+        for name, extra in self.extras.items():
+            extra.load_state_dict(state["extras"][name])
+        for generator, where in zip(generators, state["random"], strict=True):
+            generator.load_state_dict(where)
+        self.step = state["step"]
+        self.records = [Record.from_figures(figures) for figures in state["records"]]
+        self.best = state["best"]
+        self._since_best = state["since_best"]
+        total = state["total"]
+        self._total = total if isinstance(total, float) else self._like_parameters(total)
+        self._samples = state["samples"]
+        self._seconds = state["seconds"]
+
+    def _like_parameters(self, value: Any) -> Any:
+        from gpugrad.array import Array
+
+        return Array(value, device=self.loader.device)
+
+    def _refuse_other_settings(self, state: Mapping[str, Any], source: str | Path) -> None:
+        theirs = state["config"]
+        names = sorted(theirs.keys() | self.config.keys())
+        differing = [n for n in names if theirs.get(n) != self.config.get(n)]
+        if differing:
+            told = ", ".join(
+                f"{n}={theirs.get(n)!r}, not {self.config.get(n)!r}" for n in differing
+            )
+            raise CheckpointError(
+                f"{source} is of a run with other settings, {told}: "
+                "use the same, or start anew in another folder"
+            )
+
+    def save(self) -> Path | None:
+        """Write a checkpoint now; gives its path, or None without a folder."""
+        if self.checkpoints is None:
+            return None
+        return self.checkpoints.save(self.step, self.state_dict())
+
+    def resume(self) -> bool:
+        """Go to the newest good checkpoint of the folder; False if there is none to go on from.
+
+        Raises
+        ------
+        CheckpointError
+            If it is of another model or other settings, or all are damaged.
+        """
+        found = None if self.checkpoints is None else self.checkpoints.newest()
+        if found is None:
+            return False
+        self.load_state_dict(found.state, found.path)
+        return True
+
+    def restore_best(self) -> None:
+        """Give the model the weights of the best report."""
+        if self.folder is not None and self.best is not None:
+            path = self.folder / "best.safetensors"
+            load_weights(self.model, read_state(path), path)
+
+    def _clear(self) -> None:
+        """Remove what an earlier run left."""
+        if self.folder is None or self.checkpoints is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoints.clear()
+        for name in ("best.safetensors", "model.safetensors"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _write_metrics(self) -> None:
+        if self.folder is not None:
+            with replacing(self.folder / "metrics.jsonl") as unfinished:
+                unfinished.write_text("".join(f"{r.to_json()}\n" for r in self.records))
+
+    def _append(self, record: Record) -> None:
+        path = self.folder / "metrics.jsonl" if self.folder is not None else Path(os.devnull)
+        with path.open("a", encoding="utf-8") as metrics:
+            print(record.to_json(), file=metrics)
