@@ -55,11 +55,13 @@ class _Link(NamedTuple):
 def place(
     sizes: Sequence[tuple[float, float]],
     edges: Sequence[tuple[int, int]],
-    gap: float = COLUMN_GAP,
+    labels: Sequence[float] | None = None,
+    port: float = PORT,
 ) -> Layout:
     """Lay out boxes of these (width, height); edges lead from lower numbers to higher ones.
 
-    ``gap`` is the least distance between layers.
+    ``labels`` are widths of what stands at the heads of the edges, which the gaps before them
+    leave room for; ``port`` is the distance between the ends of edges at one box.
     """
     layer = _layers(len(sizes), edges)
     heights = [h for _, h in sizes]
@@ -70,8 +72,8 @@ def place(
         layers[at].append(v)
     _order(layers, links)
     y = _heights(layers, heights, links, len(sizes))
-    left, right = _columns(layers, layer, sizes, links, gap)
-    tails, heads = _ports(links, y, heights, len(sizes))
+    left, right = _columns(layers, layer, sizes, links, _gaps(layer, edges, labels))
+    tails, heads = _ports(links, y, heights, len(sizes), port)
     corners = []
     for v, (w, h) in enumerate(sizes):
         middle = (left[layer[v]] + right[layer[v]]) / 2
@@ -217,12 +219,22 @@ def _heights(
     return y
 
 
+def _gaps(
+    layer: list[int], edges: Sequence[tuple[int, int]], labels: Sequence[float] | None
+) -> dict[int, float]:
+    """The least gap before each layer that its edges' labels ask for."""
+    gaps: dict[int, float] = {}
+    for (_, head), label in zip(edges, labels or ()):
+        gaps[layer[head]] = max(label, gaps.get(layer[head], 0.0))
+    return gaps
+
+
 def _columns(
     layers: list[list[int]],
     layer: list[int],
     sizes: Sequence[tuple[float, float]],
     links: list[_Link],
-    gap: float,
+    gaps: dict[int, float],
 ) -> tuple[list[float], list[float]]:
     """Left and right side of each layer; a gap that many edges cross is wider."""
     crossing = [0] * len(layers)
@@ -233,12 +245,12 @@ def _columns(
     for column, crowd in zip(layers, crossing):
         left.append(x)
         right.append(x + max((sizes[v][0] for v in column if v < len(sizes)), default=0.0))
-        x = right[-1] + gap + min(80.0, 4.0 * crowd)
+        x = right[-1] + max(gaps.get(len(left), 0.0), COLUMN_GAP + min(80.0, 4.0 * crowd))
     return left, right
 
 
 def _ports(
-    links: list[_Link], y: list[float], heights: list[float], boxes: int
+    links: list[_Link], y: list[float], heights: list[float], boxes: int, port: float
 ) -> tuple[dict[_Link, float], dict[_Link, float]]:
     """Where each link starts and ends, in the order of its other ends, so that none cross."""
     tails: dict[_Link, float] = {}
@@ -249,7 +261,7 @@ def _ports(
             at[link[here]].append(link)
         for v, mine in at.items():
             mine.sort(key=lambda link: (y[link[there]], link.copy))
-            step = min(PORT, (heights[v] - 8) / len(mine)) if v < boxes else 0.0
+            step = min(port, (heights[v] - 8) / len(mine)) if v < boxes else 0.0
             for i, link in enumerate(mine):
                 ends[link] = y[v] + (i - (len(mine) - 1) / 2) * step
     return tails, heads

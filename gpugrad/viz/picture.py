@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from gpugrad.viz.layout import COLUMN_GAP, PORT, Layout, Point, place
+from gpugrad.viz.layout import PORT, Layout, Point, place
 from gpugrad.viz.model import SMALL, Edge, Graph, Kind, Node
 
 INK = "#1f2933"
@@ -130,7 +130,7 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
 
 def compose(graph: Graph) -> Picture:
     """Lay the graph out and draw it."""
-    cards, sizes, layout = _place(graph, COLUMN_GAP)
+    cards, sizes, layout = _place(graph)
     thickness = _thickness(graph)
     shapes: list[Box | Line | Text] = []
     there: set[tuple[Point, Point]] = set()
@@ -153,8 +153,8 @@ def compose_steps(graph: Graph, factors: Mapping[Edge, str]) -> Picture:
 
     Each shape's ``role`` says what it belongs to: ``n3`` is node 3, ``e5`` edge 5.
     """
-    widest = max([text_width(f, NOTE) for f in factors.values()], default=0.0)
-    cards, sizes, layout = _place(graph, max(COLUMN_GAP, widest + 16))
+    labels = [text_width(factors[e], NOTE) + 24 if e in factors else 0.0 for e in graph.edges]
+    cards, sizes, layout = _place(graph, labels, 2 * PORT)
     shapes: list[Box | Line | Text] = []
     for i, (edge, route) in enumerate(zip(graph.edges, layout.routes)):
         points = [(x + MARGIN, y + MARGIN) for x, y in route.points]
@@ -173,21 +173,25 @@ def compose_steps(graph: Graph, factors: Mapping[Edge, str]) -> Picture:
     return Picture(width, height, tuple(shapes), layout, sizes)
 
 
-def _place(graph: Graph, gap: float) -> tuple[list[_Card], tuple[tuple[float, float], ...], Layout]:
+def _place(
+    graph: Graph, labels: Sequence[float] | None = None, port: float = PORT
+) -> tuple[list[_Card], tuple[tuple[float, float], ...], Layout]:
     usual = graph.output.dtype
     cards = [_Card(node, usual) for node in graph.nodes]
-    sizes = _with_room_for_ports(cards, graph)
-    return cards, sizes, place(sizes, [(e.source, e.target) for e in graph.edges], gap)
+    sizes = _with_room_for_ports(cards, graph, port)
+    return cards, sizes, place(sizes, [(e.source, e.target) for e in graph.edges], labels, port)
 
 
-def _with_room_for_ports(cards: list[_Card], graph: Graph) -> tuple[tuple[float, float], ...]:
+def _with_room_for_ports(
+    cards: list[_Card], graph: Graph, port: float
+) -> tuple[tuple[float, float], ...]:
     arriving = [0] * len(cards)
     leaving = [0] * len(cards)
     for edge in graph.edges:
         arriving[edge.target] += 1
         leaving[edge.source] += 1
     return tuple(
-        (card.width, max(card.height, 8 + PORT * max(a, min(b, 8))))
+        (card.width, max(card.height, 8 + max(port * a, PORT * min(b, 8))))
         for card, a, b in zip(cards, arriving, leaving)
     )
 

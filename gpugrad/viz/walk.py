@@ -11,8 +11,9 @@ import numpy as np
 
 from gpugrad.viz.local import WRITTEN
 from gpugrad.viz.model import Edge, Graph, Node, Numbers, Pull
-from gpugrad.viz.picture import number
+from gpugrad.viz.picture import MINUS, number
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 COLUMNS = 8
 LABEL = 18
 """Factors of at most so many characters stand at their edges in full."""
@@ -42,7 +43,7 @@ class Walk:
     graph
         What is walked through.
     factors
-        What stands at each edge that carries a gradient, such as ``× (1 − tanh²)``.
+        What stands at each edge that carries a gradient, such as 2 times the operand.
     steps
         Dictionaries of ``phase``, ``node``, ``edges``, ``heading`` and ``say``.
     """
@@ -76,19 +77,19 @@ class Walk:
                     "value_at": at["forward", node.id],
                     "gradient_at": max(arrived, default=start),
                     "backward_at": start,
+                    "samples": self._samples(node),
                 }
             )
-        edges = []
-        for edge in self.graph.edges:
-            edges.append(
-                {
-                    "source": edge.source,
-                    "target": edge.target,
-                    "forward_at": at["forward", edge.target],
-                    "backward_at": at["backward", edge.target] if edge.backward else None,
-                    "pull": self._pull(edge) if edge in self.graph.pulls else None,
-                }
-            )
+        edges = [
+            {
+                "source": edge.source,
+                "target": edge.target,
+                "forward_at": at["forward", edge.target],
+                "backward_at": at["backward", edge.target] if edge.backward else None,
+                "pull": self._pull(edge) if edge in self.graph.pulls else None,
+            }
+            for edge in self.graph.edges
+        ]
         return {"nodes": nodes, "edges": edges, "steps": self.steps}
 
     # ------------------------------------------------------------------ forward
@@ -105,10 +106,8 @@ class Walk:
                 if step not in met:
                     met.add(step)
                     steps.append(self._computed(self.graph.nodes[step]))
-        for node in self.graph.nodes:  # an input that is the result, too
-            if node.id not in met:
-                steps.append(self._computed(node))
-        return steps
+        left = [node for node in self.graph.nodes if node.id not in met]  # the result is an input
+        return steps + [self._computed(node) for node in left]
 
     def _computed(self, node: Node) -> dict[str, Any]:
         shape = f" It has shape {node.shape}." if node.shape else ""
@@ -206,10 +205,12 @@ class Walk:
             )
         elif d == "1":
             say = f"∂{target}/∂{source} = 1: the gradient passes on to {source} as it is"
-        elif d == "−1":
-            say = f"∂{target}/∂{source} = −1: {source} receives the gradient with its sign turned"
+        elif d == MINUS + "1":
+            say = f"∂{target}/∂{source} = {d}: {source} receives the gradient with its sign turned"
         elif d:
-            say = f"∂{target}/∂{source} = {d}, so {source} receives {arriving} × {_grouped(d)}"
+            say = (
+                f"∂{target}/∂{source} = {d}, so {source} receives {arriving} {TIMES} {_grouped(d)}"
+            )
         else:
             say = f"{source} receives what the rule of {name or target} makes of {arriving}"
         if pull is not None and pull.product is not None:
@@ -266,8 +267,8 @@ class Walk:
         if not re.fullmatch(r"1/\d+", derivative) and same is not None and same.size:
             first = same.ravel()[0]
             if np.all(same == first):
-                return f"× {number(first)}"
-        return f"× {_grouped(derivative)}" if 0 < len(derivative) <= LABEL else "× …"
+                return f"{TIMES} {number(first)}"
+        return f"{TIMES} {_grouped(derivative) if 0 < len(derivative) <= LABEL else '…'}"
 
     def _pull(self, edge: Edge) -> dict[str, Any]:
         pull, d = self.graph.pulls[edge], self.derivatives[edge]
@@ -280,7 +281,7 @@ class Walk:
         return {
             "derivative": d,
             "left": matrix and edge.operand == 1,
-            "sign": "·" if matrix else "×",
+            "sign": "·" if matrix else TIMES,
             "factor": factor,
             "sent": _array(pull.sent),
             "product": _array(pull.product),

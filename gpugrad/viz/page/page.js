@@ -9,14 +9,23 @@ let at = 0, timer = null;
 
 // ---------------------------------------------------------------- numbers
 
-function written(v) {
-  if (typeof v !== "number") return String(v);
-  const size = Math.abs(v);
-  if (v !== 0 && (size < 1e-3 || size >= 1e6)) {
-    return v.toExponential(3).replace(/\.?0+e/, "e").replace("e+", "e").replaceAll("-", "−");
-  }
-  const digits = size >= 1000 ? 0 : Math.max(0, 4 - Math.max(1, Math.ceil(Math.log10(size || 1))));
-  return String(Number(v.toFixed(size < 1 ? 4 : digits))).replace("-", "−");
+/** A table's numbers, with as many decimals for all as the largest needs for four digits. */
+function written(rows) {
+  const found = rows.flat().filter((v) => typeof v === "number");
+  const largest = Math.max(0, ...found.map(Math.abs));
+  const huge = largest >= 1e6 || (largest > 0 && largest < 1e-4);
+  const places = Math.max(0, 4 - Math.max(-3, Math.ceil(Math.log10(largest || 1))));
+  const whole = found.every(Number.isInteger);
+  const fixed = (v) => v.toFixed(whole ? 0 : places);
+  const spare = Math.min(...found.map((v) => /\.?(0*)$/.exec(fixed(v))[1].length), places);
+  const text = (v) => {
+    if (typeof v !== "number") return v;
+    if (v !== 0 && (huge || (!whole && Number(fixed(v)) === 0))) {
+      return v.toExponential(2).replace("e+", "e");
+    }
+    return whole ? fixed(v) : v.toFixed(places - spare);
+  };
+  return rows.map((row) => row.map((v) => text(v).replace(/^-|(?<=e)-/g, "−")));
 }
 
 function element(tag, attributes = {}, ...children) {
@@ -28,15 +37,15 @@ function element(tag, attributes = {}, ...children) {
 
 function table(rows, name, kind) {
   const t = element("table", { class: kind, "aria-label": name });
-  for (const row of rows) {
+  written(rows).forEach((row, r) => {
     const tr = element("tr");
-    for (const v of row) {
-      const td = element("td", {}, typeof v === "string" ? v : written(v));
-      if (typeof v === "number") td.title = String(v);
+    row.forEach((text, c) => {
+      const td = element("td", {}, text), v = rows[r][c];
+      if (typeof v === "number") td.title = v;
       tr.append(td);
-    }
+    });
     t.append(tr);
-  }
+  });
   return t;
 }
 
@@ -99,14 +108,16 @@ function backwardLines(step) {
 function arrivals(n) {
   const into = edges.filter((e) => e.source === n && e.pull);
   if (into.length === 1 && into[0].pull.terms) {
-    const parts = [];
+    const parts = [], count = nodes[n].samples, row = count ? "sample" : "row";
     into[0].pull.terms.forEach((rows, i) => {
       if (i) parts.push(sign("+"));
       parts.push(element("figure", { class: "gradient" },
-        element("figcaption", {}, `row ${i + 1}`), table(rows, `term of row ${i + 1}`, "")));
+        element("figcaption", {}, `${row} ${i + 1}`), table(rows, `term of ${row} ${i + 1}`, "")));
     });
     parts.push(sign("="), figure(`∂L/∂${nodes[n].label}`, nodes[n].gradient, true));
-    return [line("The sum over the rows (samples)", ...parts)];
+    const title = count ? `The mean over ${count} samples: each term is one sample's gradient / ${count}`
+      : "The sum over the rows";
+    return [line(title, ...parts)];
   }
   if (into.length < 2) return [];
   const parts = [];
@@ -166,7 +177,8 @@ function follow() {
 /** As large as the window takes, but never so small that the numbers can't be read. */
 function fit() {
   const { width, height } = svg.viewBox.baseVal;
-  const scale = Math.min(1, Math.max(0.72, (graph.clientWidth - 2) / width));
+  const least = innerWidth < 700 ? 0.9 : 0.72;
+  const scale = Math.min(1, Math.max(least, (graph.clientWidth - 2) / width));
   svg.setAttribute("width", width * scale);
   svg.setAttribute("height", height * scale);
 }
