@@ -359,7 +359,7 @@ def _host(
     threads.run(
         getattr(activation, name),
         blocks * tiles,
-        size * step * (1.5 if state is None else 3),
+        size * step * (1 if state is None else 2),
         act,
         *arrays,
         each,

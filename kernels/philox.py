@@ -114,7 +114,7 @@ def _draw(kind: str, name: str, state: Any, shape: tuple[int, ...], dtype: np.dt
         from gpugrad.kernels.cpu import philox, threads
 
         out = np.empty(calls * 16 // dtype.itemsize, dtype)
-        threads.run(getattr(philox, name), calls, 10 * calls, out, state)
+        threads.run(getattr(philox, name), calls, 4 * calls, out, state)
         return out[:size].reshape(shape)
     import cupy
 

@@ -10,38 +10,42 @@ from gpugrad.kernels.cpu.elementary import cos, log, sin
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _K0, _K1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-_LOW, _WORD = np.uint64(0xFFFFFFFF), np.uint64(32)
+_WORD = np.uint64(32)
 _TURN32, _TURN64 = np.float32(2 * np.pi), np.float64(2 * np.pi)
 _UNIT32, _UNIT64 = np.float32(2.0**-24), np.float64(2.0**-53)
 _TWO, _ONE = np.float32(-2), np.float32(1)
-
-
-@numba.njit(nogil=True)
-def philox(q: Any, state: Any) -> Any:
-    """Words 4q to 4q + 3 of a stream, each in 64 bits (that is how they multiply)."""
-    c0, c1 = q & _LOW, q >> _WORD
-    c2, c3 = np.uint64(state[2]), np.uint64(state[3])
-    k0, k1 = np.uint64(state[0]), np.uint64(state[1])
-    for _ in range(10):
-        p0, p1 = _M0 * c0, _M1 * c2
-        c0 = (p1 >> _WORD) ^ c1 ^ k0
-        c2 = (p0 >> _WORD) ^ c3 ^ k1
-        c1 = p1 & _LOW
-        c3 = p0 & _LOW
-        k0 = (k0 + _K0) & _LOW
-        k1 = (k1 + _K1) & _LOW
-    return c0, c1, c2, c3
+_BLOCK = 256  # calls at a time: each round is a loop over them, which vectorises
 
 
 @numba.njit(nogil=True)
 def fill(first: Any, out: Any, state: Any) -> None:
     """Words ``4 * first`` on, as many as ``out`` has: a multiple of 4."""
-    for j in range(out.size // 4):
-        w0, w1, w2, w3 = philox(np.uint64(first + j), state)
-        out[4 * j] = w0
-        out[4 * j + 1] = w1
-        out[4 * j + 2] = w2
-        out[4 * j + 3] = w3
+    words = np.empty((4, _BLOCK), np.uint32)
+    c0, c1, c2, c3 = words[0], words[1], words[2], words[3]
+    calls = out.size // 4
+    for start in range(0, calls, _BLOCK):
+        count = min(_BLOCK, calls - start)
+        for j in range(count):
+            q = np.uint64(first) + np.uint64(start) + np.uint64(j)
+            c0[j] = np.uint32(q)
+            c1[j] = np.uint32(q >> _WORD)
+            c2[j] = state[2]
+            c3[j] = state[3]
+        for r in range(10):
+            k0 = np.uint32(np.uint64(state[0]) + np.uint64(r) * _K0)
+            k1 = np.uint32(np.uint64(state[1]) + np.uint64(r) * _K1)
+            for j in range(count):
+                p0, p1 = _M0 * np.uint64(c0[j]), _M1 * np.uint64(c2[j])
+                c0[j] = np.uint32(p1 >> _WORD) ^ c1[j] ^ k0
+                c2[j] = np.uint32(p0 >> _WORD) ^ c3[j] ^ k1
+                c1[j] = np.uint32(p1)
+                c3[j] = np.uint32(p0)
+        part = out[4 * start : 4 * (start + count)]
+        for j in range(count):
+            part[4 * j] = c0[j]
+            part[4 * j + 1] = c1[j]
+            part[4 * j + 2] = c2[j]
+            part[4 * j + 3] = c3[j]
 
 
 # Each of these is for calls of philox start to stop - 1; ``out`` is as long as whole calls fill.
