@@ -353,15 +353,9 @@ def _loop(
     from gpugrad.kernels.cpu import optimizer as loops
     from gpugrad.kernels.cpu import threads
 
-    summary, skip = common.get("summary"), common.get("skip")
-    if (skip is not None and _number(skip)) or (summary is not None and summary[1]):
+    scale = scale_of(common)
+    if scale is None:
         return False
-    unscale, limit = common.get("unscale"), common.get("limit")
-    scale = 1.0 if unscale is None else 1 / _number(unscale)
-    if limit is not None and summary is not None:
-        clip = limit / (float(summary[0]) * scale + 1e-6)
-        scale *= clip if not clip >= 1 else 1.0
-    scale = -scale if common.get("maximize") else scale
     number = int(step.reshape(())) + 1
     numbers = np.array(host(scale, _number(common.get("lr", rate)), number), a)
     places = host_layout(sizes)
@@ -373,6 +367,40 @@ def _loop(
     return True
 
 
+def scale_of(common: Common) -> float | None:
+    """By what gradients on the CPU are multiplied; None: the step is skipped."""
+    summary, skip = common.get("summary"), common.get("skip")
+    if (skip is not None and _number(skip)) or (summary is not None and summary[1]):
+        return None
+    unscale, limit = common.get("unscale"), common.get("limit")
+    scale = 1.0 if unscale is None else 1 / _number(unscale)
+    if limit is not None and summary is not None:
+        clip = limit / (float(summary[0]) * scale + 1e-6)
+        scale *= clip if not clip >= 1 else 1.0
+    return -scale if common.get("maximize") else scale
+
+
+def on_device(common: Common, rate: float, dtype: Any, xp: Any) -> tuple[Any, ...]:
+    """The kernels' arguments from the rate to the flag that skips."""
+    a = wide(dtype)
+
+    def there(name: str) -> Any:
+        value = common.get(name)
+        return np.uint64(0) if value is None else xp.asarray(value, a)
+
+    lr, limit = common.get("lr", rate), common.get("limit")
+    fixed = isinstance(lr, int | float | np.number)
+    return (
+        np.float64(lr if fixed else 0),
+        np.uint64(0) if fixed else xp.asarray(lr, a),
+        np.float64(-1 if common.get("maximize") else 1),
+        there("unscale"),
+        there("summary"),
+        np.float64(0 if limit is None else limit),
+        there("skip"),
+    )
+
+
 def _cuda(
     rule: str,
     lists: list[list[Any]],
@@ -382,19 +410,8 @@ def _cuda(
     common: Common,
 ) -> None:
     dtype = lists[0][0].dtype
-    a = wide(dtype)
-    xp = module(lists[0][0])
     table = layout(lists[0])
-    null = np.uint64(0)
-
-    def there(name: str) -> Any:
-        value = common.get(name)
-        return null if value is None else xp.asarray(value, a)
-
-    lr = common.get("lr", rate)
-    fixed = isinstance(lr, int | float | np.number)
     kernel = function("optimizer", expression(rule, dtype.name, len(lists) - 2))
-    limit = common.get("limit")
     kernel(
         *blocks(table.chunks),
         (
@@ -404,13 +421,7 @@ def _cuda(
             np.int32(len(lists[0])),
             step,
             table.ticket,
-            np.float64(lr if fixed else 0),
-            null if fixed else xp.asarray(lr, a),
-            np.float64(-1 if common.get("maximize") else 1),
-            there("unscale"),
-            there("summary"),
-            np.float64(0 if limit is None else limit),
-            there("skip"),
+            *on_device(common, rate, dtype, module(lists[0][0])),
             *[np.float64(n) for n in (*numbers, 0, 0, 0, 0, 0)[:5]],
         ),
     )
@@ -440,5 +451,6 @@ RULES = {
 VARIANTS = [
     *[expression(rule, dtype, n) for rule, n in RULES.items() for dtype in ("float32", "float64")],
     *[expression("Adam<{}, false>", dtype, 2) for dtype in ("float16", "bfloat16")],
+    *[f"adafactor<{C_NAMES[dtype]}>" for dtype in ("float16", "float32", "float64")],
 ]
 """The kernels that the report compiles."""

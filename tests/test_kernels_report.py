@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gpugrad.kernels import activation, attention, norm, report, softmax, source
+from gpugrad.kernels import activation, attention, norm, optimizer, report, softmax, source
 
 
 def test_every_source_is_reported(pytestconfig):
@@ -15,6 +15,7 @@ PAIRS = {
     *activation.VARIANTS,
     *[k for k in norm.VARIANTS if k.startswith("norm_rows_backward")],
     *[k for k in softmax.VARIANTS if k.startswith("cross_entropy_backward")],
+    *[k for k in optimizer.VARIANTS if k.startswith("adafactor")],
 }
 
 

@@ -213,3 +213,110 @@ __global__ void __launch_bounds__(THREADS, 4) update(const uint64* table, const 
     }
     if (last_block(ticket) && threadIdx.x == 0) *steps += 1;
 }
+
+// One step of Adafactor, a block for each tensor: its sums over rows, columns and the whole tensor
+// each wait for the last. `table` holds addresses by (parameter, gradient, row and column variances;
+// tensor), `dims` (matrices, rows, columns); 0 rows for a vector, whose variance is in the third row
+// of the table. Numbers: the decay's power, weight decay, the two epsilons and d.
+const int FACTOR_THREADS = 512;
+
+template <typename T>
+__global__ void __launch_bounds__(FACTOR_THREADS, 1)
+adafactor(const uint64* table, const int64* dims, int tensors, int64* steps, int* ticket,
+          double rate, const typename Wide<T>::type* rate_at, double sign,
+          const typename Wide<T>::type* unscale, const typename Wide<T>::type* summary,
+          double limit, const typename Wide<T>::type* skip, double power_of_step, double decay,
+          double epsilon1, double epsilon2, double d) {
+    typedef typename Wide<T>::type A;
+    const int B = FACTOR_THREADS;
+    __shared__ A scale, fresh, shrink, rho, step_size;
+    __shared__ bool off;
+    if (threadIdx.x == 0) {
+        off = (skip && *skip != 0) || (summary && summary[1] != 0);
+        double factor = sign / (unscale ? (double)*unscale : 1.0);
+        if (summary && limit > 0) {
+            const double clip = limit / (summary[0] * fabs(factor) + 1e-6);
+            factor *= clip < 1 ? clip : 1;
+        }
+        const double lr = rate_at ? (double)*rate_at : rate, step = (double)(*steps + 1);
+        const double bound = 1 / sqrt(step);
+        scale = (A)factor;
+        fresh = (A)exp(power_of_step * log(step));
+        shrink = (A)(1 - lr * decay);
+        rho = (A)(lr < bound ? lr : bound);
+    }
+    __syncthreads();
+    if (off) return;
+    const A least = (A)(epsilon1 * epsilon1);
+    for (int t = blockIdx.x; t < tensors; t += gridDim.x) {
+        T* p = (T*)table[t];
+        const T* g = (const T*)table[tensors + t];
+        A* row = (A*)table[2 * tensors + t];
+        A* col = (A*)table[3 * tensors + t];
+        // In 32 bits, as kernels/adafactor.py makes sure: the loops divide by them.
+        const int count = (int)dims[3 * t], rows = (int)dims[3 * t + 1], cols = (int)dims[3 * t + 2];
+        const int64 size = (int64)count * (rows > 0 ? rows : 1) * cols;
+        if (size == 0) continue;
+        A squares[1] = {};
+        for (int64 i = threadIdx.x; i < size; i += B) squares[0] += (A)p[i] * (A)p[i];
+        reduce<Plus, B>(squares);
+        if (rows == 0) {
+            for (int64 i = threadIdx.x; i < size; i += B) {
+                const A x = scale * (A)g[i];
+                row[i] += fresh * (x * x - row[i]);
+            }
+        } else {
+            for (int r = threadIdx.x / 32; r < count * rows; r += B / 32) {
+                A sum[1] = {};
+                for (int c = threadIdx.x % 32; c < cols; c += 32) {
+                    const A x = scale * (A)g[(int64)r * cols + c];
+                    sum[0] += x * x;
+                }
+                reduce<Plus, 32>(sum);
+                if (threadIdx.x % 32 == 0) row[r] += fresh * (sum[0] / (A)cols - row[r]);
+            }
+            for (int j = threadIdx.x; j < count * cols; j += B) {
+                const int64 first = (int64)(j / cols) * rows * cols + j % cols;
+                A sum = 0;
+                for (int r = 0; r < rows; r++) {
+                    const A x = scale * (A)g[first + (int64)r * cols];
+                    sum += x * x;
+                }
+                col[j] += fresh * (sum / (A)rows - col[j]);
+            }
+        }
+        __syncthreads();    // the variances are written
+        A change[1] = {};
+        for (int pass = 0; pass < 2; pass++) {    // the update's norm, then the update
+            for (int b = 0; b < (rows ? count : 1); b++) {
+                A mean[1] = {};
+                if (rows) {
+                    for (int r = threadIdx.x; r < rows; r += B) mean[0] += row[b * rows + r];
+                    reduce<Plus, B>(mean);
+                    mean[0] /= (A)rows;
+                    if (mean[0] < (A)epsilon1) mean[0] = (A)epsilon1;
+                }
+                const int length = rows ? rows * cols : (int)size;
+                for (int i = threadIdx.x; i < length; i += B) {
+                    A v = rows ? row[b * rows + i / cols] * col[b * cols + i % cols] / mean[0] : row[i];
+                    if (v < least) v = least;
+                    const int64 at = (int64)b * length + i;
+                    const A u = scale * (A)g[at] / sqrt(v);
+                    if (pass == 0) change[0] += u * u;
+                    else p[at] = (T)(shrink * (A)p[at] - step_size * u);
+                }
+            }
+            if (pass == 0) {
+                reduce<Plus, B>(change);
+                if (threadIdx.x == 0) {
+                    const A root = sqrt(squares[0] / (A)size);
+                    const A alpha = root > (A)epsilon2 || root != root ? root : (A)epsilon2;
+                    const A norm = sqrt(change[0] / (A)size) / (A)d;
+                    step_size = alpha * rho / (norm > (A)1 || norm != norm ? norm : (A)1);
+                }
+                __syncthreads();
+            }
+        }
+    }
+    if (last_block(ticket) && threadIdx.x == 0) *steps += 1;
+}

@@ -1,0 +1,159 @@
+"""Adafactor's step, whose second moments are kept by rows and columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from gpugrad.kernels.many import addresses, by_dtype, dense, module, ticket, wide
+from gpugrad.kernels.optimizer import Common, on_device, scale_of
+from gpugrad.kernels.source import C_NAMES, function, resident
+
+
+def adafactor(
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    row_vars: Sequence[Any],
+    col_vars: Sequence[Any],
+    variances: Sequence[Any],
+    step: Any,
+    *,
+    beta2_decay: float = -0.8,
+    eps: tuple[float | None, float] = (None, 1e-3),
+    d: float = 1.0,
+    weight_decay: float = 0.0,
+    **common: Any,
+) -> None:
+    """Adafactor, by the rules of `torch.optim.Adafactor`. ``lr`` is 0.01.
+
+    A parameter (..., R, C) has a row variance (..., R, 1) and a column variance (..., 1, C), and
+    None among ``variances``; a vector or a number has one of its own shape there and None among
+    the others. They begin as zeros. `gpugrad.kernels.optimizer` says the rest.
+
+    Notes
+    -----
+    One launch, a block for each tensor, since each of the sums over a tensor waits for the last:
+    it takes as long as the largest tensor does on one multiprocessor. A parameter is read twice
+    and written once, a gradient is read four times.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.adafactor import adafactor
+    >>> w, v = np.array([1.0, 2.0]), np.zeros(2)
+    >>> adafactor([w], [np.array([1.0, -3.0])], [None], [None], [v], np.zeros(1, np.int64), lr=0.1)
+    >>> w.round(6)
+    array([0.841886, 2.158114])
+    """
+    if not len(params) == len(grads) == len(row_vars) == len(col_vars) == len(variances):
+        raise ValueError("adafactor: a gradient and three variances, or None, for each parameter")
+    if common.get("limit") is not None and common.get("summary") is None:
+        raise ValueError("clipping to a limit needs the summary with the gradients' norm")
+    if step.dtype != np.int64 or step.size != 1:
+        raise ValueError(f"step is an int64 array of one element, got {step.dtype}{step.shape}")
+    if not params:
+        return
+    lists = [
+        [p, g, *((v, v) if p.ndim < 2 else (r, c))]
+        for p, g, r, c, v in zip(params, grads, row_vars, col_vars, variances)
+    ]
+    for t, (p, g, r, c) in enumerate(lists):
+        _check(t, p, g, r, c)
+    groups = by_dtype(params, "adafactor")
+    before = step.copy() if len(groups) > 1 else step  # each launch counts it
+    numbers = (beta2_decay, weight_decay, *eps, d)
+    for n, at in enumerate(groups):
+        counter = step if n == len(groups) - 1 else before.copy()
+        mine = [lists[t] for t in at]
+        whole = [[dense(a) for a in arrays] for arrays in mine]
+        run = _host if isinstance(mine[0][0], np.ndarray) else _cuda
+        run(whole, counter, numbers, common)
+        for arrays, copies in zip(mine, whole):
+            for a, copy in zip((arrays[0], *arrays[2:]), (copies[0], *copies[2:])):
+                if a is not copy:
+                    a[...] = copy
+
+
+def _check(t: int, p: Any, g: Any, r: Any, c: Any) -> None:
+    wanted = {"gradient": (p.shape, p.dtype)}
+    if p.ndim < 2:
+        wanted["variance"] = (p.shape, wide(p.dtype))
+    else:
+        wanted["row variance"] = ((*p.shape[:-1], 1), wide(p.dtype))
+        wanted["column variance"] = ((*p.shape[:-2], 1, p.shape[-1]), wide(p.dtype))
+    for (what, (shape, dtype)), a in zip(wanted.items(), (g, r, c)):
+        if a is None or a.shape != shape or a.dtype != dtype:
+            given = None if a is None else f"{a.dtype}{a.shape}"
+            raise ValueError(f"adafactor: {what} {t} must be {dtype}{shape}, got {given}")
+
+
+def _least(eps: float | None, dtype: Any) -> float:
+    if eps is not None:
+        return eps
+    return 2.0**-7 if dtype.name == "bfloat16" else float(np.finfo(dtype).eps)
+
+
+def _host(lists: list[list[Any]], step: Any, numbers: tuple[Any, ...], common: Common) -> None:
+    beta2_decay, weight_decay, eps1, eps2, d = numbers
+    scale = scale_of(common)
+    if scale is None:
+        return
+    count = int(step.reshape(())) + 1
+    lr = float(np.asarray(common.get("lr", 1e-2)).reshape(()))
+    fresh = count**beta2_decay
+    for p, g, r, c in lists:
+        if not p.size:
+            continue
+        a = wide(p.dtype)
+        least = a.type(_least(eps1, p.dtype))
+        x, up = p.astype(a), g.astype(a) * a.type(scale)
+        root = float(np.linalg.norm(x)) / math.sqrt(x.size)
+        alpha = np.maximum(eps2, root) * min(lr, 1 / math.sqrt(count))
+        square = up * up
+        if p.ndim < 2:
+            r += a.type(fresh) * (square - r)
+            v = r
+        else:
+            r += a.type(fresh) * (square.mean(-1, keepdims=True) - r)
+            c += a.type(fresh) * (square.mean(-2, keepdims=True) - c)
+            v = r * c / np.maximum(r.mean(-2, keepdims=True), least)
+        update = up / np.sqrt(np.maximum(v, least * least))
+        norm = float(np.linalg.norm(update)) / (math.sqrt(x.size) * d)
+        p[...] = a.type(1 - lr * weight_decay) * x - a.type(alpha / np.maximum(1.0, norm)) * update
+    step += 1
+
+
+@lru_cache(maxsize=256)
+def _dims(shapes: tuple[tuple[int, ...], ...], where: int) -> Any:
+    import cupy
+
+    if any(math.prod(s) >= 1 << 31 for s in shapes):
+        raise ValueError("adafactor: on CUDA a parameter has less than 2**31 elements")
+    rows = [
+        (1, 0, math.prod(s)) if len(s) < 2 else (math.prod(s[:-2]), s[-2], s[-1]) for s in shapes
+    ]
+    return cupy.asarray(np.array(rows, np.int64))
+
+
+def _cuda(lists: list[list[Any]], step: Any, numbers: tuple[Any, ...], common: Common) -> None:
+    beta2_decay, weight_decay, eps1, eps2, d = numbers
+    dtype = lists[0][0].dtype
+    xp = module(lists[0][0])
+    where = xp.cuda.runtime.getDevice()
+    run = function("optimizer", f"adafactor<{C_NAMES[dtype.name]}>")
+    run(
+        (max(1, min(len(lists), resident(512))),),
+        (512,),
+        (
+            addresses(list(zip(*lists))),
+            _dims(tuple([p.shape for p, *_ in lists]), where),
+            np.int32(len(lists)),
+            step,
+            ticket(),
+            *on_device(common, 1e-2, dtype, xp),
+            *map(np.float64, (beta2_decay, weight_decay, _least(eps1, dtype), eps2, d)),
+        ),
+    )
