@@ -114,14 +114,14 @@ def put(g: Any, places: Any, size: tuple[int, int], how: Window) -> Any:
             from gpugrad.kernels.cpu import pool
 
             wide, planes = _wide(out), g.size // (how.out[0] * how.out[1])
-            flat = (_wide(g), np.ascontiguousarray(places), wide)
+            flat = (_wide(g), np.ascontiguousarray(places, np.int32), wide)
             pool.put(*[a.reshape(planes, -1) for a in flat])
             out = wide.astype(g.dtype, copy=False)
         return out
     import cupy
 
     out = cupy.empty(shape, g.dtype)
-    g, places = cupy.ascontiguousarray(g), cupy.ascontiguousarray(places)
+    g, places = cupy.ascontiguousarray(g), cupy.ascontiguousarray(places, np.int32)
     _launch("put", out.size, out, out, g, places, how=how, x=shape)
     return out
 

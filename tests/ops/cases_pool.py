@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from gpugrad.kernels.pool import Window
 from op_case import Sample, case
 from op_draw import Draw, distinct, real
 
 from gpugrad import nn
+from gpugrad.ops.pool import pick_p
 
 
 def windows(
@@ -124,4 +126,22 @@ case(
     lambda d: ([real((2, d.integer(1, 5)))], {}),
     lambda x: nn.adaptive_avg_pool1d(x, 2),
     lambda x: _adaptive(x[:, None], (1, 2))[:, 0],
+)
+
+
+HALVES = Window((1, 2), (3, 2), (1, 2))
+"""An image of 3 x 4 in two windows."""
+
+
+def _places(rng: np.random.Generator) -> Any:
+    """A place in each half of each of two images."""
+    rows, columns = rng.integers(0, 3, (2, 1, 2)), rng.integers(0, 2, (2, 1, 2))
+    return rows * 4 + columns + np.array([0, 2])
+
+
+case(
+    "elements at the places of a pool",
+    lambda d: ([real((2, 3, 4)), _places], {}),
+    lambda x, places: pick_p(x, places, how=HALVES),
+    lambda x, places: np.take_along_axis(x.reshape(2, 12), places[:, 0], 1)[:, None],
 )
