@@ -86,6 +86,20 @@ def few_bits(state: Any, size: int) -> Any:
     return np.stack([c0, c1, c2, c3], 1).astype(np.uint32).reshape(-1)[:size]
 
 
+_FEW = 1 << 12
+"""Calls of Philox below which NumPy's own operations do, without a compiler."""
+
+
+def _few(state: Any, size: int, dtype: np.dtype[Any]) -> Any:
+    """Words or uniform numbers as the kernels have them, bit for bit."""
+    if dtype == np.uint32:
+        return few_bits(state, size)
+    if dtype == np.float32:
+        return (few_bits(state, size) >> np.uint32(8)).astype(dtype) * dtype.type(2.0**-24)
+    words = few_bits(state, 2 * size).view(np.uint64)
+    return (words >> np.uint64(11)) * 2.0**-53
+
+
 def check(state: Any) -> None:
     """Refuse what is no state of a stream."""
     if getattr(state, "shape", None) != (4,) or state.dtype != np.uint32:
@@ -111,6 +125,8 @@ def _draw(kind: str, name: str, state: Any, shape: tuple[int, ...], dtype: np.dt
     size = math.prod(shape)
     calls = -(-size * dtype.itemsize // 16)
     if isinstance(state, np.ndarray):
+        if calls < _FEW and not name.startswith("normal"):
+            return _few(state, size, dtype).reshape(shape)
         from gpugrad.kernels.cpu import philox, threads
 
         out = np.empty(calls * 16 // dtype.itemsize, dtype)

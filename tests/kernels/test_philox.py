@@ -70,6 +70,14 @@ def test_moments():
         np.testing.assert_allclose([z.mean(), z.var(), (z**4).mean()], [0, 1, 3], atol=0.04)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("draw", [philox.uniform, philox.normal])
+def test_numbers_depend_on_their_place_alone(draw, dtype, device):
+    state = to_device(philox.stream(3, 1), device)
+    short, long = draw(state, (7,), dtype), draw(state, (40_000,), dtype)
+    np.testing.assert_array_equal(to_device(short, CPU), to_device(long, CPU)[:7])
+
+
 def test_words_depend_on_their_place_alone(device):
     state = to_device(philox.stream(9, 4), device)
     long = to_device(philox.bits(state, (70_000,)), CPU)
