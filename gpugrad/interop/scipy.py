@@ -103,7 +103,7 @@ def minimize(
     >>> def rosenbrock(p):
     ...     return (1 - p["x"]) ** 2 + 100 * (p["y"] - p["x"] ** 2) ** 2
     >>> found = gg.interop.scipy.minimize(rosenbrock, {"x": -1.0, "y": 2.0}, method="Newton-CG")
-    >>> found.success, round(found.x["x"], 5), round(found.x["y"], 5)
+    >>> found.success, round(found.x["x"], 3), round(found.x["y"], 3)
     (True, 1.0, 1.0)
     """
     vector = _Vector(x0)
