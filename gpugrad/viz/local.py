@@ -44,7 +44,7 @@ _TABLE = {
     "arctan": Written("arctan(x)", ("1 / (1 + x²)",)),
     "absolute": Written("|x|", ("sign(x)",)),
     "relu": Written("max(x, 0)", ("(x > 0)",)),
-    "sigmoid": Written("sigmoid(x)", ("y · (1 - y)",)),
+    "expit": Written("expit(x)", ("y · (1 - y)",)),
     "maximum": Written("max(a, b)", ("(a > b)", "(b > a)")),
     "minimum": Written("min(a, b)", ("(a < b)", "(b < a)")),
     "matmul": Written("a @ b", ("bᵀ", "aᵀ")),

@@ -175,16 +175,15 @@ class Walk:
             edges = [e for e in self.into[node.id] if self.graph.edges[e].backward]
             if node.kind == "input" or not (edges or node.gradient_rms is not None):
                 continue
-            says = [self._sent(self.graph.edges[e], waiting) for e in edges]
-            start = [seed] if node is result else []
-            steps.append(_step("backward", node, edges, " ".join([*start, *says])))
+            says = [seed] if node is result else []
             for e in edges:
-                source = self.graph.nodes[self.graph.edges[e].source]
-                waiting[source.id] -= 1
-                if source.kind == "input" and not waiting[source.id]:
+                says.append(self._sent(self.graph.edges[e], waiting))
+                waiting[self.graph.edges[e].source] -= 1
+            steps.append(_step("backward", node, edges, " ".join(says)))
+            for n in dict.fromkeys(self.graph.edges[e].source for e in edges):
+                source = self.graph.nodes[n]
+                if source.kind == "input" and not waiting[n]:
                     steps.append(_step("backward", source, [], self._complete(source)))
-        if result.kind == "output" and not steps:
-            steps.append(_step("backward", result, [], seed))
         return steps
 
     def _sent(self, edge: Edge, waiting: dict[int, int]) -> str:

@@ -9,9 +9,9 @@ let at = 0, timer = null;
 
 // ---------------------------------------------------------------- numbers
 
-/** A table's numbers, with as many decimals for all as the largest needs for four digits. */
-function written(rows) {
-  const found = rows.flat().filter((v) => typeof v === "number");
+/** A table's numbers, with as many decimals as the largest of `all` needs for four digits. */
+function written(rows, all = rows) {
+  const found = all.flat().filter((v) => typeof v === "number");
   const largest = Math.max(0, ...found.map(Math.abs));
   const huge = largest >= 1e6 || (largest > 0 && largest < 1e-4);
   const places = Math.max(0, 4 - Math.max(-3, Math.ceil(Math.log10(largest || 1))));
@@ -35,9 +35,9 @@ function element(tag, attributes = {}, ...children) {
   return e;
 }
 
-function table(rows, name, kind) {
+function table(rows, name, kind, all = rows) {
   const t = element("table", { class: kind, "aria-label": name });
-  written(rows).forEach((row, r) => {
+  written(rows, all).forEach((row, r) => {
     const tr = element("tr");
     row.forEach((text, c) => {
       const td = element("td", {}, text), v = rows[r][c];
@@ -112,7 +112,7 @@ function arrivals(n) {
     into[0].pull.terms.forEach((rows, i) => {
       if (i) parts.push(sign("+"));
       parts.push(element("figure", { class: "gradient" },
-        element("figcaption", {}, `${row} ${i + 1}`), table(rows, `term of ${row} ${i + 1}`, "")));
+        element("figcaption", {}, `${row} ${i + 1}`), table(rows, `term of ${row} ${i + 1}`, "", into[0].pull.terms.flat())));
     });
     parts.push(sign("="), figure(`∂L/∂${nodes[n].label}`, nodes[n].gradient, true));
     const title = count ? `The mean over ${count} samples: each term is one sample's gradient / ${count}`
