@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,9 @@ def test_the_readme_python_runs(cuda):
     exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)
     assert names["value"] < 0.2
     assert isinstance(names["gradient"], cuda.ndarray)
+
+
+def test_the_page_of_functions_is_up_to_date():
+    run = [sys.executable, str(ROOT / "docs" / "functions.py"), "--check"]
+    result = subprocess.run(run, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
