@@ -7,10 +7,12 @@ as the helpers do, and when none is left it waits only for those that are in wor
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from time import perf_counter
 from typing import Any
 
 import numba
@@ -22,7 +24,11 @@ GRAIN = 100_000
 """Nanoseconds of work below which another thread costs more than it saves."""
 
 
-def run(loop: Callable[..., Any], items: int, work: float, *args: Any) -> None:
+SLOW = 1.0
+"""Seconds of compiling after which the user is told what the wait was for."""
+
+
+def run(loop: Any, items: int, work: float, *args: Any) -> None:
     """Call ``loop(start, stop, *args)`` on parts of ``range(items)`` that cover it.
 
     Parameters
@@ -34,6 +40,30 @@ def run(loop: Callable[..., Any], items: int, work: float, *args: Any) -> None:
     work
         Roughly how many nanoseconds one thread takes for all of them.
     """
+    known = len(loop.overloads)
+    started = perf_counter()
+    _share(loop, items, work, *args)
+    if len(loop.overloads) > known:
+        _tell(loop, perf_counter() - started)
+
+
+_told = False
+
+
+def _tell(loop: Any, spent: float) -> None:
+    """Say once that a kernel was compiled, if that took long: from disk it comes at once."""
+    global _told
+    if spent > SLOW and not _told:
+        _told = True
+        logging.getLogger("gpugrad").warning(
+            "gpugrad compiled a kernel, %s, in %.1f s, and keeps it on disk. "
+            "`gpugrad doctor --warm` compiles all of them before they are needed.",
+            loop.__name__,
+            spent,
+        )
+
+
+def _share(loop: Callable[..., Any], items: int, work: float, *args: Any) -> None:
     threads = min(THREADS, items, int(work / GRAIN))
     if threads < 2:
         loop(0, items, *args)
