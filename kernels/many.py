@@ -134,6 +134,13 @@ def module(array: Any) -> Any:
     return cupy
 
 
+@lru_cache(maxsize=64)
+def name_of(dtype: Any) -> str:
+    """The dtype's name, which NumPy puts together anew each time it is asked."""
+    return str(dtype.name)
+
+
+@lru_cache(maxsize=64)
 def wide(dtype: Any) -> np.dtype[Any]:
     """The dtype in which elements of ``dtype`` are summed."""
     dtype = np.dtype(dtype)
@@ -144,7 +151,7 @@ def by_dtype(arrays: Sequence[Any], name: str) -> list[list[int]]:
     """Positions of arrays of one dtype each, in order of appearance."""
     groups: dict[str, list[int]] = {}
     for i, a in enumerate(arrays):
-        groups.setdefault(a.dtype.name, []).append(i)
+        groups.setdefault(name_of(a.dtype), []).append(i)
     odd = [dtype for dtype in groups if dtype not in FLOATS]
     if odd:
         raise TypeError(f"{name} is for floats ({', '.join(FLOATS)}), not {odd[0]}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from gpugrad.kernels.many import NARROW, by_dtype, dense, module, wide
+from gpugrad.kernels.many import by_dtype, dense, module, wide
 from gpugrad.kernels.softmax import Form
 from gpugrad.kernels.source import C_NAMES, function, resident
 
@@ -336,7 +336,7 @@ def _cotangent(g: Any, x: Any) -> Any:
 
 
 def _widened(x: Any) -> Any:
-    return x.astype(np.float32) if x.dtype.name in NARROW else x
+    return x.astype(wide(x.dtype), copy=False)
 
 
 def _factors(p: Any, size: int, dtype: Any, default: float) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from gpugrad.kernels.many import NARROW, by_dtype, dense, module, ticket, wide
+from gpugrad.kernels.many import by_dtype, dense, module, ticket, wide
 from gpugrad.kernels.source import C_NAMES, function, resident
 
 
@@ -289,7 +289,7 @@ def _check_range(labels: Any, classes: int, ignored: int) -> None:
 
 
 def _widened(x: Any) -> Any:
-    return x.astype(np.float32) if x.dtype.name in NARROW else x
+    return x.astype(wide(x.dtype), copy=False)
 
 
 def _as(y: Any, dtype: Any) -> Any:

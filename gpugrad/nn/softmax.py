@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.kernels.many import FLOATS
+from gpugrad.kernels.many import FLOATS, name_of
 from gpugrad.ops.cast import cast
 from gpugrad.ops.shape import moveaxis, normal_axis
 from gpugrad.ops.softmax import softmax_p
@@ -67,5 +67,5 @@ def floating(name: str, x: Any, dtype: Any = None) -> Any:
     if like.dtype.kind == "c":
         raise TypeError(f"{name} is for real numbers, not {like.dtype}")
     if dtype is None:
-        dtype = like.dtype if like.dtype.name in FLOATS else np.float64
+        dtype = like.dtype if name_of(like.dtype) in FLOATS else np.float64
     return cast(x, dtype)

@@ -11,7 +11,7 @@ from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import any_box
 from gpugrad.core.primitive import Primitive
 from gpugrad.kernels import softmax as kernels
-from gpugrad.kernels.many import NARROW
+from gpugrad.kernels.many import wide
 from gpugrad.ops.broadcast import sum_p
 from gpugrad.ops.cast import cast
 from gpugrad.ops.elementwise import exp
@@ -28,7 +28,7 @@ def few(x: Any) -> bool:
 
 def widened(x: Any) -> Any:
     """``x`` in the dtype in which its sums are taken."""
-    return cast(x, np.float32) if shape_dtype(x).dtype.name in NARROW else x
+    return cast(x, wide(shape_dtype(x).dtype))
 
 
 def _total(x: Any) -> Any:
@@ -36,8 +36,8 @@ def _total(x: Any) -> Any:
 
 
 def _compose(x: Any, log: bool) -> Any:
-    wide = widened(x)
-    y = wide - logsumexp(wide, -1, keepdims=True)
+    x_wide = widened(x)
+    y = x_wide - logsumexp(x_wide, -1, keepdims=True)
     return cast(y if log else exp(y), shape_dtype(x).dtype)
 
 
@@ -63,8 +63,8 @@ def _pull(g: Any, y: Any, log: bool) -> Any:
 def _push(t: Any, y: Any, log: bool) -> Any:
     if not log:  # a symmetric map
         return _pull(t, y, log)
-    wide = widened(t)
-    return cast(wide - _total(exp(widened(y)) * wide), shape_dtype(y).dtype)
+    t_wide = widened(t)
+    return cast(t_wide - _total(exp(widened(y)) * t_wide), shape_dtype(y).dtype)
 
 
 def _batch(
