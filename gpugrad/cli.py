@@ -78,8 +78,9 @@ def _device(name: str) -> Device:
 
 def _picture(name: str) -> Path:
     path = Path(name)
-    if path.suffix not in (".svg", ".png"):
-        raise typer.BadParameter(f"allowed are names that end in .svg or .png, got {name!r}")
+    if path.suffix not in (".svg", ".png", ".html"):
+        allowed = "names that end in .svg, .png or .html"
+        raise typer.BadParameter(f"allowed are {allowed}, got {name!r}")
     return path
 
 
@@ -229,15 +230,22 @@ def doctor(
 @app.command()
 def graph(
     out: Annotated[
-        Path, typer.Option(parser=_picture, metavar="FILE", help="The .svg or .png to write.")
+        Path,
+        typer.Option(
+            parser=_picture,
+            metavar="FILE",
+            help="The .svg or .png to draw, with a page beside it; or the .html page alone.",
+        ),
     ] = Path("graph.svg"),
 ) -> None:
-    """Draw the computational graph of a small network, forward values and gradients in it."""
+    """Draw the graph of a small network, and write a page that steps through both passes."""
     from gpugrad.viz import account
 
     _make_folder(out.parent)
-    account.draw(out)
-    print(out)
+    if out.suffix != ".html":
+        account.draw(out)
+        print(out)
+    print(account.walk(out.with_suffix(".html")))
 
 
 def _fail(error: Exception) -> None:

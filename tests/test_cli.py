@@ -47,7 +47,7 @@ def command(*arguments, **options):
             "No such option.* .?--steps.*allowed are --model, --device,",
         ),
         ([*DIGITS, "more"], r"unexpected extra argument.* \(more\)"),
-        (["graph", "--out", "graph.jpg"], "allowed are names that end in .svg or .png, got"),
+        (["graph", "--out", "graph.jpg"], "allowed are names that end in .svg, .png or .html, got"),
     ],
 )
 def test_wrong_usage(arguments, said, capsys, tmp_path, monkeypatch):
@@ -231,9 +231,12 @@ def test_doctor_finds_a_wrong_gradient(monkeypatch, capsys):
     assert re.search("cpu: a gradient is .*, not ", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", ["graph.svg", "graph.png"])
+@pytest.mark.parametrize("name", ["graph.svg", "graph.png", "graph.html"])
 def test_graph(name, capsys, tmp_path):
     assert main(["graph", "--out", str(tmp_path / name)]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / name}\n"
-    start = (tmp_path / name).read_bytes()[:200]
-    assert (b"<svg" if name.endswith("svg") else b"PNG") in start
+    written = list(dict.fromkeys([name, "graph.html"]))
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / n) for n in written]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(written)
+    starts = {".svg": b"<svg", ".png": b"PNG", ".html": b"<!doctype html>"}
+    for path in tmp_path.iterdir():
+        assert starts[path.suffix] in path.read_bytes()[:200]
