@@ -29,10 +29,13 @@ class EventFiles:
                 "event files are written by tensorboardX, which is not installed: "
                 'pip install "gpugrad[tensorboard]"'
             ) from error
-        self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(folder), flush_secs=5)
 
     def __call__(self, record: Record) -> None:
         for name, value in record.figures().items():
             if isinstance(value, float):
                 self._writer.add_scalar(name, value, record.step)
-        self._writer.flush()
+
+    def close(self) -> None:
+        """Write what still waits to be written, as the end of the program does too."""
+        self._writer.close()

@@ -1,0 +1,66 @@
+"""SIGKILL at random points: every run that is started again ends with the same bits.
+
+`GPUGRAD_KILLS` is how many of them on each device; `GPUGRAD_KILLS=50 pytest tests/training/\
+test_kills.py` is the whole of it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from small_run import bits
+
+from gpugrad.training import Checkpoints
+
+KILLS = {"cpu": int(os.environ.get("GPUGRAD_KILLS", 6))}
+KILLS["cuda"] = int(os.environ.get("GPUGRAD_KILLS", 1))
+
+PROGRAM = Path(__file__).with_name("small_run.py")
+EPOCHS = "20"
+
+
+def start(device, folder):
+    paths = [str(PROGRAM.parents[2]), *(p for p in sys.path if p.endswith("shared"))]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, str(device), folder, EPOCHS], text=True, stdout=-1, env=env
+    )
+
+
+def end(folder):
+    return bits(Checkpoints(folder / "checkpoints").newest().state)
+
+
+def finish(device, folder):
+    """Run to the end; gives it, and how long the training took."""
+    process = start(device, folder)
+    process.stdout.readline()
+    begun = time.perf_counter()
+    said, _ = process.communicate(timeout=120)
+    assert (process.returncode, said) == (0, "finished\n")
+    return end(folder), time.perf_counter() - begun
+
+
+def test_killed_at_random_points(device, tmp_path):
+    expected, usual = finish(device, tmp_path / "whole")
+    draw = random.Random(7)
+    folder, kills, from_steps = tmp_path / "killed", 0, []
+    while kills < KILLS[device.kind]:
+        process = start(device, folder)
+        from_steps.append(int(process.stdout.readline().split()[1]))
+        # A moment later: in a step, in writing a checkpoint, in the end.
+        time.sleep(draw.uniform(0, 0.5) * usual)
+        process.kill()
+        said, _ = process.communicate(timeout=60)
+        kills += 1
+        if said:  # it was through before
+            assert end(folder) == expected
+            folder = tmp_path / f"killed-{kills}"
+    print(f"{device}: went on from steps {from_steps}")
+    assert max(from_steps) > 0 or kills < 2
+    assert finish(device, folder)[0] == expected

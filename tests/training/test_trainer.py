@@ -1,0 +1,305 @@
+"""The trainer: its steps are the plain loop's, and no interruption changes a bit of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+
+import numpy as np
+import pytest
+from small_run import X, Y, bits, loss, network, trainer
+
+import gpugrad as gg
+from gpugrad import nn, optim
+from gpugrad.data import Arrays, Loader
+from gpugrad.random import Generator
+from gpugrad.training import CheckpointError, Checkpoints, Trainer, read_state, write_state
+from gpugrad.training.pictures import draw_curve
+
+
+def end_of(run):
+    run.fit()
+    return bits(run.state_dict())
+
+
+@pytest.fixture(scope="module")
+def whole(device, tmp_path_factory):
+    """Give the end of a run that nothing interrupted, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return end_of(trainer(device, folder)), folder
+
+
+class Stop(Exception):
+    pass
+
+
+def until(run, step):
+    """Train to a step, and break off there as by an error."""
+    take = run.take_step
+
+    def limited(batch):
+        if run.step == step:
+            raise Stop
+        return take(batch)
+
+    run.take_step = limited
+    with pytest.raises(Stop):
+        run.fit()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 8, 17])  # in an epoch, at its end, in the last
+def test_resumed_is_as_never_stopped(step, whole, device, tmp_path):
+    until(trainer(device, tmp_path), step)
+    gg.random.uniform(size=5)  # what happens in between does not count
+    again = trainer(device, tmp_path)
+    assert again.resume()
+    assert again.step == step
+    assert end_of(again) == whole[0]
+    lines = [(f / "metrics.jsonl").read_text().splitlines() for f in (tmp_path, whole[1])]
+    for ours, theirs in zip(*lines, strict=True):
+        assert bits(json.loads(ours)) == bits(json.loads(theirs))
+
+
+def test_stopped_again_and_again(whole, device, tmp_path):
+    for step in range(1, 18):
+        run = trainer(device, tmp_path)
+        run.resume()
+        until(run, step)
+    run = trainer(device, tmp_path)
+    run.resume()
+    assert end_of(run) == whole[0]
+
+
+def test_a_finished_run_has_nothing_to_do(whole, device):
+    run = trainer(device, whole[1])
+    assert run.resume()
+    assert end_of(run) == whole[0]
+
+
+def test_a_longer_run_goes_on(whole, device, tmp_path):
+    trainer(device, tmp_path, epochs=3).fit()
+    run = trainer(device, tmp_path)
+    assert run.resume()
+    assert end_of(run) == whole[0]
+
+
+def test_what_is_left_behind(whole):
+    end, folder = whole
+    assert {p.name for p in folder.iterdir()} == {
+        "metrics.jsonl", "checkpoints", "best.safetensors", "model.safetensors"
+    }  # fmt: skip
+    names = [p.name for p in Checkpoints(folder / "checkpoints").paths()]
+    assert names == ["step-00000017.safetensors", "step-00000018.safetensors"]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(n, 3 * n) for n in range(1, 7)]
+    best = min(lines, key=lambda line: line["held_out_loss"])
+    assert end["best"] == best["held_out_loss"]
+    assert read_state(folder / "best.safetensors")["step"] == best["step"]
+    model = gg.load(folder / "model.safetensors")
+    found = loss(model, X[:20], Y[:20]).item()
+    assert found == pytest.approx(lines[-1]["held_out_loss"], rel=1e-5)
+
+
+def test_the_steps_are_those_of_a_plain_loop(device):
+    gg.random.seed(0)
+    model, same = (nn.Linear(5, 3, device=device) for _ in range(2))
+    same.load_state_dict(model.state_dict())
+    data = Arrays(*(gg.Array(a, device=device) for a in (X, Y)))
+    batches = [Loader(data, 16, generator=Generator(1)) for _ in range(2)]
+    optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    records = Trainer(model, optimizer, loss, batches[0], epochs=3).fit()
+    optimizer = optim.SGD(same.parameters(), 0.1, momentum=0.9)
+    for record in records:
+        total = 0.0
+        for x, y in batches[1]:
+            value, grads = gg.value_and_grad(loss)(same, x, y)
+            optimizer.step(grads)
+            total += value.item() * len(x)
+        assert record.loss == pytest.approx(total / 60, rel=1e-6)
+    np.testing.assert_allclose(model.weight.numpy(), same.weight.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_an_epoch_reads_the_losses_sum_only(counters, cuda):
+    gg.random.seed(0)
+    model = nn.Linear(5, 3, device="cuda:0")
+    data = Arrays(*(gg.Array(a, device="cuda:0") for a in (X, Y)))
+    run = Trainer(model, optim.SGD(model.parameters(), 0.1), loss, Loader(data, 16), epochs=2)
+    run._rest_of_epoch()  # compiles
+    with counters() as r:
+        run._rest_of_epoch()
+    assert r["d2h"] == 1
+    assert np.isfinite(run.records[-1].loss)
+
+
+def test_steps_and_reports_within_epochs(device):
+    run = trainer(device, None, epochs=None, steps=8, every=3)
+    records = run.fit()
+    assert [(r.epoch, r.step) for r in records] == [(1, 3), (2, 6), (3, 8)]
+    with pytest.raises(ValueError, match="one of epochs=None and steps=None is needed"):
+        trainer(device, None, epochs=None)
+
+
+def test_it_stops_early_and_gives_the_best(tmp_path):
+    values = iter([3.0, 2.0, 2.5, 2.2, 1.0])
+    run = trainer(
+        "cpu", tmp_path, patience=2, evaluate=lambda model: {"held_out_loss": next(values)}
+    )
+    records = run.fit()
+    assert len(records) == 4
+    assert run.best == 2.0
+    run.restore_best()
+    best = read_state(tmp_path / "best.safetensors")
+    assert best["step"] == 6
+    assert bits(run.model.state_dict()) == bits(best["model"])
+    # It has stopped for good, also after a resume.
+    again = trainer("cpu", tmp_path, patience=2)
+    assert again.resume()
+    assert len(again.fit()) == 4
+
+
+def test_higher_may_be_better():
+    values = iter([0.1, 0.5, 0.4])
+    options = {"watch": "accuracy", "better": "higher", "epochs": 3}
+    run = trainer("cpu", None, evaluate=lambda model: {"accuracy": next(values)}, **options)
+    run.fit()
+    assert run.best == 0.5
+    with pytest.raises(ValueError, match=r"watch='acuracy' is none of \["):
+        trainer("cpu", None, watch="acuracy").fit()
+
+
+def test_a_plateau_lowers_the_rate_and_is_kept(tmp_path):
+    def run(epochs):
+        made = trainer("cpu", tmp_path, evaluate=None, watch="loss", epochs=epochs)
+        made.schedule = optim.ReduceLROnPlateau(made.optimizer, patience=0, threshold=0.999999)
+        return made
+
+    run(2).fit()
+    again = run(4)
+    assert again.resume()
+    assert again.schedule.best == pytest.approx(again.records[0].loss)
+    again.fit()
+    assert again.optimizer.param_groups[0]["lr"] == pytest.approx(0.02 / 25 * 0.1**3)
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_ctrl_c_saves_and_the_run_goes_on(step, tmp_path):
+    expected = end_of(trainer("cpu", tmp_path / "whole"))
+    run = trainer("cpu", tmp_path / "run", checkpoint_every=None)
+    take = run.take_step
+
+    def interrupted(batch):
+        if run.step == step - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take(batch)  # the step is done to its end
+
+    run.take_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run.fit()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = trainer("cpu", tmp_path / "run", checkpoint_every=None)
+    assert again.resume()
+    assert again.step == step
+    assert end_of(again) == expected
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    run = trainer("cpu", None)
+
+    def stuck(batch):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("it waited")
+
+    run.take_step = stuck
+    with pytest.raises(KeyboardInterrupt):
+        run.fit()
+
+
+def test_it_trains_in_any_thread():
+    run = trainer("cpu", None, epochs=1)
+    thread = threading.Thread(target=run.fit)
+    thread.start()
+    thread.join()
+    assert len(run.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"config": {"lr": 0.1}}, r"other settings, lr=0.02, not 0.1: use the same"),
+        ({"extras": {}}, r"extras \['ema'\], expected 1 and \[\]"),
+    ],
+)
+def test_another_runs_checkpoint_is_refused(change, said, tmp_path):
+    trainer("cpu", tmp_path, epochs=1).fit()
+    run = trainer("cpu", tmp_path, **change)
+    before = bits(run.state_dict())
+    with pytest.raises(CheckpointError, match=rf"step-00000003.safetensors is of .*{said}"):
+        run.resume()
+    assert bits(run.state_dict()) == before
+
+
+def test_another_models_checkpoint_is_refused(tmp_path):
+    run = trainer("cpu", tmp_path, epochs=1)
+    run.fit()
+    state = run.state_dict()
+    state["recipe"] = network(7).recipe
+    write_state(tmp_path / "checkpoints" / "step-00000009.safetensors", state)
+    again = trainer("cpu", tmp_path)
+    before = bits(again.state_dict())
+    with pytest.raises(CheckpointError, match=r"holds network\(width=7\), not network\(width=6\)"):
+        again.resume()
+    state["recipe"] = None
+    del state["optimizer"]["state"][0]["exp_avg"]
+    write_state(tmp_path / "checkpoints" / "step-00000009.safetensors", state)
+    with pytest.raises(CheckpointError, match=r"of another optimizer: .*states \["):
+        again.resume()
+    with pytest.raises(CheckpointError, match="holds a model, not a run that can go on"):
+        again.load_state_dict(read_state(tmp_path / "model.safetensors"))
+    assert bits(again.state_dict()) == before
+
+
+def test_a_new_run_replaces_the_old_one(tmp_path):
+    trainer("cpu", tmp_path).fit()
+    trainer("cpu", tmp_path, epochs=1).fit()
+    steps = sorted(p.stem for p in (tmp_path / "checkpoints").iterdir())
+    assert steps == ["step-00000002", "step-00000003"]
+    assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_a_loss_that_is_no_number_ends_it(tmp_path):
+    run = trainer("cpu", tmp_path, checkpoint_every=None)
+    run.loss = lambda model, x, y: loss(model, x, y) * (np.nan if run.step == 4 else 1)
+    said = r"the loss became nan in epoch 2, by step 6: the learning rate .* is too large"
+    with pytest.raises(FloatingPointError, match=said):
+        run.fit()
+    # What is kept is from before.
+    again = trainer("cpu", tmp_path, checkpoint_every=None)
+    assert again.resume()
+    assert again.step == 3
+
+
+def test_curves(tmp_path):
+    from matplotlib.image import imread
+
+    run = trainer("cpu", None)
+    draw_curve(run.fit(), tmp_path / "curve.png")
+    picture = imread(tmp_path / "curve.png")[..., :3]
+    assert picture.shape[1] > 400
+    assert (picture.min(axis=2) < 0.5).mean() > 0.01
+
+
+def test_event_files(tmp_path):
+    pytest.importorskip("tensorboardX")
+    from gpugrad.training.tensorboard import EventFiles
+
+    events = EventFiles(tmp_path)
+    trainer("cpu", None, callbacks=[events]).fit()
+    events.close()
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    found = path.read_bytes()
+    assert re.search(rb"held_out_loss.*loss", found, re.DOTALL)
+    assert found.count(b"held_out_loss") == 6
