@@ -71,6 +71,15 @@ def shape_dtype(value: Any) -> ShapeDtype:
     return ShapeDtype(value.shape, value.dtype)
 
 
+def rank(value: Any) -> int:
+    """How many axes an array, a box or a number has."""
+    try:
+        found: int = value.ndim
+    except AttributeError:
+        found = shape_dtype(value).ndim
+    return found
+
+
 def fit(value: Any, y: Any) -> ShapeDtype | None:
     """What a cotangent of ``y`` must be brought to for ``value``; None: it fits as it is."""
     try:

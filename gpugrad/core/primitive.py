@@ -23,7 +23,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -44,30 +43,31 @@ LINEAR = "linear"
 class Plan:
     """What the tape does for one primitive and one choice of tracked operands.
 
-    ``keep`` lists positions among (operands…, output) whose values are residuals, which ``select``
-    takes as a tuple. ``static`` names the parameters that follow them, ``extra`` the functions that
-    compute the others; ``variadic`` says where all values of a starred operand are residuals
-    (position among the residuals, first operand).
-    ``rules`` holds (operand, rule, positions among the residuals or None for all of them in
-    order); where ``joint`` is set, its one entry is the rule for all operands. ``single`` is
-    (operand, rule) where one rule takes all the residuals: the common case, which the backward
-    pass calls directly. ``even`` is the plan for operands that have the output's shape and dtype,
-    where rules have a shorter form for these (their attribute ``even``).
+    ``residuals(values, params)`` takes from (operands…, output) and the parameters what the rules
+    want: first the values at the positions ``keep``, then what is made of them; ``variadic`` says
+    where all values of a starred operand are residuals (position among the residuals, first
+    operand). ``pull(g, saved)`` gives the cotangents of the operands, as (operand, cotangent), from
+    the output's. Both are compiled for the plan: every recorded node runs them.
+
+    ``rules`` holds (operand, rule, positions among the residuals); where ``joint`` is set, its one
+    entry is the rule for all operands. ``even`` is the plan for operands that have the output's
+    shape and dtype, where rules have a shorter form for these (their attribute ``even``).
     """
 
     __slots__ = (
         "even",
-        "extra",
         "joint",
         "keep",
         "primitive",
+        "pull",
+        "residuals",
         "rules",
-        "select",
-        "single",
-        "static",
         "tracked",
         "variadic",
     )
+
+    pull: Callable[[Any, Sequence[Any]], Sequence[tuple[int, Any]]]
+    residuals: Callable[[Sequence[Any], dict[str, Any]], tuple[Any, ...]]
 
     def __init__(
         self, primitive: Primitive, tracked: tuple[int, ...], count: int, even: bool = False
@@ -76,22 +76,20 @@ class Plan:
         self.tracked = tracked
         self.joint = primitive.joint_vjp
         keep: list[int] = []
-        static: list[str] = []
-        extra: list[Rule] = []
+        made: list[str | Rule] = []
         variadic: list[tuple[int, int]] = []
 
-        def slot(name: str) -> tuple[list[Any], int]:
-            """Among which residuals it is, and where."""
+        def slot(name: str) -> tuple[bool, int]:
+            """Whether it is kept, and where among those that are or are not."""
             source = primitive.source(name, count, tracked)
-            if isinstance(source, int | str):
-                among: list[Any] = keep if isinstance(source, int) else static
-                if source not in among:
-                    among.append(source)
-                return among, among.index(source)
-            extra.append(source)
+            if isinstance(source, int):
+                if source not in keep:
+                    keep.append(source)
+                return True, keep.index(source)
             if "*" + name in primitive.operands:
-                variadic.append((len(extra) - 1, primitive.operands.index("*" + name)))
-            return extra, len(extra) - 1
+                variadic.append((len(made), primitive.operands.index("*" + name)))
+            made.append(source)
+            return False, len(made) - 1
 
         wanted = {}
         for i in tracked if self.joint is None else (0,):
@@ -100,21 +98,17 @@ class Plan:
                 rule = getattr(rule, "even", rule)
             if rule is not None:
                 wanted[i] = (rule, [slot(name) for name in residual_names(rule)])
-        rules = []
-        for i, (rule, slots) in wanted.items():
-            before = {id(keep): 0, id(static): len(keep), id(extra): len(keep) + len(static)}
-            at = [before[id(among)] + p for among, p in slots]
-            whole = at == list(range(len(keep) + len(static) + len(extra)))
-            rules.append((i, rule, None if whole else at))
+        self.rules = tuple(
+            [
+                (i, rule, tuple([at if kept else len(keep) + at for kept, at in slots]))
+                for i, (rule, slots) in wanted.items()
+            ]
+        )
         self.keep = tuple(keep)
-        self.select = _selection(self.keep)
-        self.static = tuple(static)
-        self.extra = tuple(extra)
-        self.variadic = tuple((len(keep) + len(static) + at, first) for at, first in variadic)
-        self.rules = tuple(rules)
-        alone = self.joint is None and len(rules) == 1 and rules[0][2] is None
-        self.single = rules[0][:2] if alone else None
-        shorter = not even and any(hasattr(rule, "even") for _, rule, _ in rules)
+        self.variadic = tuple((len(keep) + at, first) for at, first in variadic)
+        self.residuals = _taking(keep, made)
+        self.pull = _pulling(self.rules, self.joint is not None)
+        shorter = not even and any(hasattr(rule, "even") for _, rule, _ in self.rules)
         self.even = Plan(primitive, tracked, count, even=True) if shorter else None
 
     def suits(self, values: Sequence[Any], y: Any) -> bool:
@@ -129,29 +123,31 @@ class Plan:
             return False
         return True
 
-    def pull(self, g: Any, saved: Sequence[Any]) -> list[tuple[int, Any]]:
-        """The cotangents of the operands, as (operand, cotangent), from the output's."""
-        if self.joint is None:
-            out = []
-            for i, rule, at in self.rules:
-                if at is None:
-                    c = rule(g, *saved)
-                elif len(at) == 1:
-                    c = rule(g, saved[at[0]])
-                else:
-                    c = rule(g, *[saved[j] for j in at])
-                out.append((i, c))
-            return out
-        ((_, rule, at),) = self.rules
-        return list(enumerate(rule(g, *(saved if at is None else [saved[j] for j in at]))))
+
+def _taking(keep: Sequence[int], made: Sequence[str | Rule]) -> Callable[..., tuple[Any, ...]]:
+    """`Plan.residuals`, such as ``lambda values, params: (values[0], params['axis'])``."""
+    rules = {f"f{n}": source for n, source in enumerate(made)}
+    items = [f"values[{i}]" for i in keep] + [
+        f"params[{source!r}]" if isinstance(source, str) else f"{name}(values, params)"
+        for name, source in rules.items()
+    ]
+    return _compiled("values, params", items, rules)
 
 
-def _selection(at: tuple[int, ...]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    """The function from a list to the tuple of its entries ``at``: every recorded node calls it."""
-    if len(at) == 1:
-        (only,) = at
-        return lambda values: (values[only],)
-    return itemgetter(*at) if at else lambda values: ()
+def _pulling(rules: Sequence[tuple[int, Rule, Sequence[int]]], joint: bool) -> Callable[..., Any]:
+    """`Plan.pull`, such as ``lambda g, saved: ((0, f0(g, saved[1])), (1, f1(g, saved[0])))``."""
+    calls = {i: f"f{i}({', '.join(['g', *[f'saved[{j}]' for j in at]])})" for i, _, at in rules}
+    items = [f"({i}, {call})" for i, call in calls.items()]
+    names = {f"f{i}": rule for i, rule, _ in rules}
+    return _compiled("g, saved", [f"*enumerate({calls[0]})"] if joint else items, names)
+
+
+def _compiled(parameters: str, items: Sequence[str], names: dict[str, Any]) -> Callable[..., Any]:
+    """The function of ``parameters`` that returns the tuple of these expressions."""
+    made: Callable[..., Any] = eval(
+        f"lambda {parameters}: ({''.join(i + ', ' for i in items)})", names
+    )
+    return made
 
 
 class _Signature:

@@ -109,11 +109,7 @@ class Tape(Trace):
         node.plan = plan
         node.parents = tuple(parents)
         values.append(y)
-        saved = plan.select(values)
-        if plan.static:
-            saved += tuple([params[name] for name in plan.static])
-        if plan.extra:
-            saved += tuple([f(values, params) for f in plan.extra])
+        saved = plan.residuals(values, params)
         if constants is not None:
             node.held = [hold(a._value) for i, a in constants if i in plan.keep or plan.variadic]
         region = state.region
@@ -167,8 +163,7 @@ class _Pick:
     """The plan of a node that stands for one output of an operation with several."""
 
     __slots__ = ("count", "index")
-    keep = static = extra = variadic = ()
-    single = None
+    keep = variadic = ()
 
     def __init__(self, index: int, count: int) -> None:
         self.index = index
@@ -277,11 +272,8 @@ def backward(
         if type(g) not in HOST_TYPES:  # rules are plain CuPy arithmetic: on the array's device
             with on(device_under(g)):
                 pulled = plan.pull(g, saved)
-        elif plan.single is None:
-            pulled = plan.pull(g, saved)
         else:
-            i, rule = plan.single
-            pulled = ((i, rule(g, *saved)),)
+            pulled = plan.pull(g, saved)
         parents = node.parents
         if not retain_graph:
             node.saved = None

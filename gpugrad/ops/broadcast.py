@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.ops.batching import over_axis
 from gpugrad.ops.cast import cast
@@ -139,7 +139,7 @@ def sum(
 
         out = sum(kept(x, where, 0), axis, dtype, keepdims=keepdims)
         return out if initial is None else out + initial
-    axes = normal_axes(axis, shape_dtype(x).ndim)
+    axes = normal_axes(axis, rank(x))
     if dtype is None:
         return sum_p(x, axis=axes, keepdims=keepdims)
     # Narrow integers add up in wide ones, of which the low bits are the narrow sum.

@@ -292,6 +292,8 @@ def take_along_axis(x: Any, indices: Any, axis: Any = -1) -> Any:
         raise ValueError(
             f"take_along_axis: indices of shape {shape} need as many axes as shape {like.shape}"
         )
+    if like.ndim == 1:
+        return index_p(x, _index_array(indices), spec=(HOLE,))
     full = np.broadcast_shapes(
         tuple(1 if a == at else n for a, n in enumerate(shape)),
         tuple(1 if a == at else n for a, n in enumerate(like.shape)),

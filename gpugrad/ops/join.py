@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
 from gpugrad.core.box import Box
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.device import device_of, namespace, on, to_device
@@ -42,9 +42,11 @@ def _concatenate_shape(*arrays: ShapeDtype, axis: int) -> ShapeDtype:
 def _concatenate_vjp(g: Any, arrays_like: Sequence[ShapeDtype], needs: Any, axis: int) -> Any:
     out, start = [], 0
     before = (slice(None),) * axis
+    dtype = g.dtype
     for like, need in zip(arrays_like, needs):
         end = start + like.shape[axis]
-        out.append(unbroadcast(g[(*before, slice(start, end))], like) if need else None)
+        c = g[(*before, slice(start, end))] if need else None
+        out.append(c if c is None or like.dtype == dtype else unbroadcast(c, like))
         start = end
     return out
 
@@ -150,8 +152,8 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Any:
     parts = _as_list(arrays, "concatenate")
     if axis is None:
         parts, axis = [ravel(a) for a in parts], 0
-    ranks = {shape_dtype(a).ndim for a in parts}
-    if len(ranks) > 1 or ranks == {0}:
+    ranks = {rank(a) for a in parts}
+    if len(ranks) > 1 or 0 in ranks:
         shapes = ", ".join(str(shape_dtype(a).shape) for a in parts)
         raise ValueError(f"concatenate: arrays of one rank above 0 are needed, got shapes {shapes}")
     out = concatenate_p(*parts, axis=normal_axis(axis, ranks.pop()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
 from gpugrad.core.primitive import Primitive
 from gpugrad.ops.broadcast import broadcast_to, sum_p, unbroadcast
 from gpugrad.ops.cast import cast
@@ -74,11 +74,11 @@ def _matmul_batch(
     if batched[0] and not batched[1] and b.ndim == 2 and a.ndim > 2:
         return primitive(a, b)
     ranks = [shape_dtype(v).ndim - mine for v, mine in zip(values, batched, strict=True)]
-    rank = max(ranks)
+    most = max(ranks)
     out = []
     for v, mine, r in zip(values, batched, ranks, strict=True):
-        if mine and r < rank:
-            v = reshape_p(v, shape=(size, *(1,) * (rank - r), *v.shape[1:]))
+        if mine and r < most:
+            v = reshape_p(v, shape=(size, *(1,) * (most - r), *v.shape[1:]))
         out.append(v)
     return primitive(*out)
 
@@ -150,14 +150,14 @@ def matmul(a: Any, b: Any) -> Any:
     ValueError
         For a scalar operand or lengths that do not match.
     """
+    if rank(a) > 1 and rank(b) > 1:
+        return matmul_p(a, b)
     left, right = shape_dtype(a), shape_dtype(b)
     if left.ndim == 0 or right.ndim == 0:
         raise ValueError(
             f"matmul: shapes {left.shape} and {right.shape}: scalars do not multiply as matrices; "
             "use *"
         )
-    if left.ndim > 1 and right.ndim > 1:
-        return matmul_p(a, b)
     if left.shape[-1] != right.shape[-2 if right.ndim > 1 else 0]:
         raise ValueError(f"matmul: shapes {left.shape} and {right.shape} do not multiply")
     if left.ndim <= 2 and right.ndim <= 2:
@@ -170,12 +170,12 @@ def matmul(a: Any, b: Any) -> Any:
 
 def dot(a: Any, b: Any) -> Any:
     """NumPy's dot: the last axis of ``a`` with the last but one of ``b``; scalars multiply."""
-    left, right = shape_dtype(a), shape_dtype(b)
-    if left.ndim == 0 or right.ndim == 0:
+    left, right = rank(a), rank(b)
+    if left == 0 or right == 0:
         return a * b
-    if left.ndim <= 2 and right.ndim <= 2:
+    if left <= 2 and right <= 2:
         return matmul(a, b)
-    return tensordot(a, b, ((left.ndim - 1,), (max(right.ndim - 2, 0),)))
+    return tensordot(a, b, ((left - 1,), (max(right - 2, 0),)))
 
 
 def vdot(a: Any, b: Any) -> Any:
@@ -208,7 +208,7 @@ def outer(a: Any, b: Any) -> Any:
     """Every product of an element of ``a`` with one of ``b``."""
     from gpugrad.ops.shape import ravel
 
-    return expand_dims(ravel(a), 1) * expand_dims(ravel(b), 0)
+    return contract_p(ravel(a), ravel(b), spec=("i", "j", "ij"))
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.core.box import Box
+from gpugrad.core.box import BOX_TYPES, Box
 from gpugrad.device import HOST_TYPES, is_cuda, to_device
 from gpugrad.ops.creation import device_near
 
@@ -19,7 +19,10 @@ def _nested_box(x: Any) -> bool:
 
 def as_arrays(*values: Any) -> tuple[Any, ...]:
     """Each one as an array: lists and numbers join the device of the others, arrays stay."""
-    if all(type(x) is np.ndarray or isinstance(x, Box) for x in values):
+    for x in values:
+        if type(x) is not np.ndarray and type(x) not in BOX_TYPES:
+            break
+    else:
         return values
     from gpugrad.ops.join import stack
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.kernels.scan import running
 from gpugrad.ops.batching import over_axis
@@ -151,7 +151,7 @@ logsumexp_p = Primitive(
 
 
 def _reduce(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
-    return primitive(x, axis=normal_axes(axis, shape_dtype(x).ndim), keepdims=keepdims)
+    return primitive(x, axis=normal_axes(axis, rank(x)), keepdims=keepdims)
 
 
 def mean(
@@ -340,8 +340,7 @@ def var(
         x = cast(x, dtype)
     if where is not None:
         return masked_var(x, axis, where, ddof if correction is None else correction, keepdims)
-    like = shape_dtype(x)
-    axes = normal_axes(axis, like.ndim)
+    axes = normal_axes(axis, rank(x))
     free = ddof if correction is None else correction
     return var_p(x, axis=axes, free=free, keepdims=keepdims)
 

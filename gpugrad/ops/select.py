@@ -28,7 +28,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     other one must be finite all the same: see ``docs/conventions.md``.
     """
     if x is not None and y is not None:
-        if any(isinstance(v, list | tuple) for v in (condition, x, y)):
+        if not {list, tuple}.isdisjoint([type(condition), type(x), type(y)]):
             condition, x, y = as_arrays(condition, x, y)
         return where_p(condition, x, y)
     if x is not None or y is not None:

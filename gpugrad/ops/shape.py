@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from operator import index
@@ -9,7 +10,7 @@ from typing import Any
 
 from numpy.exceptions import AxisError
 
-from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.ops.batching import over_axis
 
@@ -28,7 +29,8 @@ reshape_p: Primitive = Primitive(
 )
 
 
-def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
+@functools.cache
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
@@ -49,7 +51,9 @@ transpose_p: Primitive = Primitive(
 
 flip_p: Primitive = Primitive(
     "flip",
-    lambda xp, x, *, axis: xp.flip(x, axis),
+    lambda xp, x, *, axis: x[
+        tuple([slice(None, None, -1 if a in axis else None) for a in range(x.ndim)])
+    ],
     shape=lambda x, *, axis: x,
     vjp=lambda g, axis: flip_p(g, axis=axis),
     jvp=LINEAR,
@@ -133,8 +137,10 @@ def permute(x: Any, axes: tuple[int, ...]) -> Any:
 
 def transpose(x: Any, axes: Any = None) -> Any:
     """Axes in another order; reversed by default."""
-    ndim = shape_dtype(x).ndim
-    order = tuple(range(ndim))[::-1] if axes is None else normal_axes(tuple(axes), ndim)
+    ndim = rank(x)
+    if axes is None:
+        return x if ndim < 2 else transpose_p(x, axes=tuple(range(ndim - 1, -1, -1)))
+    order = normal_axes(tuple(axes), ndim)
     if len(order) != ndim:
         raise ValueError(f"transpose: axes {axes} for an array of dimension {ndim}")
     return permute(x, order)
@@ -145,7 +151,7 @@ permute_dims = transpose
 
 def matrix_transpose(x: Any) -> Any:
     """The last two axes exchanged."""
-    if shape_dtype(x).ndim < 2:
+    if rank(x) < 2:
         raise ValueError(
             f"matrix_transpose needs at least 2 dimensions, got shape {shape_dtype(x).shape}"
         )
@@ -154,7 +160,7 @@ def matrix_transpose(x: Any) -> Any:
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
-    ndim = shape_dtype(x).ndim
+    ndim = rank(x)
     axes = list(range(ndim))
     a, b = normal_axis(axis1, ndim), normal_axis(axis2, ndim)
     axes[a], axes[b] = b, a
@@ -176,6 +182,9 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
 def expand_dims(x: Any, axis: Any = 0) -> Any:
     """``x`` with axes of length 1 at ``axis``, counted in the result."""
     shape = shape_dtype(x).shape
+    if type(axis) is int:
+        at = normal_axis(axis, len(shape) + 1)
+        return reshape_p(x, shape=(*shape[:at], 1, *shape[at:]))
     added = axis if isinstance(axis, Sequence) else (axis,)
     places = normal_axes(tuple(added), len(shape) + len(added))
     rest = iter(shape)
@@ -197,7 +206,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
 
 def flip(x: Any, axis: Any = None) -> Any:
     """Elements in reverse order along ``axis`` (None: along all)."""
-    return flip_p(x, axis=normal_axes(axis, shape_dtype(x).ndim))
+    return flip_p(x, axis=normal_axes(axis, rank(x)))
 
 
 def roll(x: Any, shift: Any, axis: Any = None) -> Any:

@@ -10,20 +10,27 @@ import optree
 
 from gpugrad.array import one_like, own
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
-from gpugrad.core.box import Box, box, constant, strip
+from gpugrad.core.box import BOX_TYPES, Box, box, constant, strip
 from gpugrad.core.trace import Trace
 from gpugrad.device import common_device
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.creation import raw_of, zeros_near
 
+_LEAF = optree.treespec_leaf()
+
 
 def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Any]:
     """The leaves of a pytree and its structure; None is a node without leaves."""
+    if type(tree) is np.ndarray or type(tree) in BOX_TYPES:
+        return [tree], _LEAF
     return optree.tree_flatten(tree, is_leaf)
 
 
 def unflatten(structure: Any, leaves: Iterable[Any]) -> Any:
     """The pytree of ``structure`` with these leaves."""
+    if structure is _LEAF:
+        (leaf,) = leaves
+        return leaf
     return optree.tree_unflatten(structure, leaves)
 
 
