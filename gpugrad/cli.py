@@ -69,6 +69,24 @@ def _rate(text: str) -> float:
     return value
 
 
+def _part(text: str) -> float:
+    return _between(text, 1, "from 0 to below 1, such as 0.1")
+
+
+def _warmth(text: str) -> float:
+    return _between(text, math.inf, "from 0 up, such as 0.8")
+
+
+def _between(text: str, end: float, allowed: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < end:
+        raise typer.BadParameter(f"allowed are numbers {allowed}, got {text!r}")
+    return value
+
+
 def _device(name: str) -> Device:
     try:
         return find_device(name)
@@ -177,6 +195,129 @@ def train_digits(
     print(f"{out}: {', '.join(digits.LEFT_BEHIND)}")
 
 
+_TEXT: dict[str, str] = {
+    "context": "Tokens that the model sees at once.",
+    "width": "Numbers for each token inside the model.",
+    "layers": "Layers.",
+    "heads": "Heads of attention in each layer; divides the width.",
+    "steps": "How many steps to train.",
+    "batch_size": "Stretches of text a step.",
+}
+
+
+def _text_option(name: str) -> Any:
+    return typer.Option(parser=_count, metavar="N", help=_TEXT[name])
+
+
+@training.command("text")
+def train_text(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", help="A text in UTF-8; Python's documentation topics if not given."
+        ),
+    ] = None,
+    as_bytes: Annotated[bool, typer.Option("--bytes", help="Learn bytes, not characters.")] = False,
+    device: _DeviceOption = None,
+    steps: Annotated[int | None, _text_option("steps")] = None,
+    batch_size: Annotated[int | None, _text_option("batch_size")] = None,
+    lr: _RateOption = None,
+    context: Annotated[int | None, _text_option("context")] = None,
+    width: Annotated[int | None, _text_option("width")] = None,
+    layers: Annotated[int | None, _text_option("layers")] = None,
+    heads: Annotated[int | None, _text_option("heads")] = None,
+    dropout: Annotated[
+        float | None, typer.Option(parser=_part, metavar="PART", help="Of each part's output.")
+    ] = None,
+    seed: _SeedOption = 0,
+    out: _OutOption = Path("runs/text"),
+    resume: _ResumeOption = False,
+    tensorboard: _TensorBoardOption = False,
+) -> None:
+    """Train a GPT on a text; leave the model, a curve, a sample and metrics in a folder."""
+    from gpugrad.training import text
+    from gpugrad.training.progress import progress
+
+    asked: dict[str, Any] = {
+        "context": context,
+        "width": width,
+        "layers": layers,
+        "heads": heads,
+        "dropout": dropout,
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+    }
+    settings = text.USUAL._replace(**{n: v for n, v in asked.items() if v is not None})
+    if settings.width % settings.heads:
+        raise typer.BadParameter(
+            f"allowed are divisors of the width {settings.width}, got {settings.heads}",
+            param_hint="'--heads'",
+        )
+    _make_folder(out)
+    started = time.perf_counter()
+    where = device or best_device()
+    with _told(out), progress(settings.steps, "step") as show:
+        records = text.train_text(
+            file,
+            settings,
+            unit="bytes" if as_bytes else "characters",
+            device=where,
+            seed=seed,
+            out=out,
+            resume=resume,
+            callbacks=(show, *_event_files(tensorboard, out)),
+        )
+    best = min(r.held_out["held_out_loss"] for r in records)
+    print(
+        f"{best:.4f} nats a {'byte' if as_bytes else 'character'} on the held-out end of the "
+        f"text, after {records[-1].step} steps in {time.perf_counter() - started:.1f} s on {where}"
+    )
+    print(f"{out}: {', '.join(text.LEFT_BEHIND)}")
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="The folder of a run of `train text`, or a file in it.")
+    ],
+    prompt: Annotated[str, typer.Option(help="The text to continue.")] = "\n",
+    length: Annotated[
+        int, typer.Option(parser=_count, metavar="N", help="How many tokens to write.")
+    ] = 500,
+    temperature: Annotated[
+        float,
+        typer.Option(parser=_warmth, metavar="NUMBER", help="0: always what is likeliest."),
+    ] = 0.8,
+    top_k: Annotated[
+        int | None, typer.Option(parser=_count, metavar="K", help="Draw from the K likeliest.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(parser=_seed, metavar="N", help="The same seed, the same text.")
+    ] = None,
+    device: _DeviceOption = None,
+) -> None:
+    """Let a model that `gpugrad train text` made continue a text."""
+    from gpugrad.random import Generator
+    from gpugrad.training.text import continued
+
+    if not prompt:
+        raise typer.BadParameter("a model needs at least one character", param_hint="'--prompt'")
+    with _told():
+        parts = continued(
+            checkpoint,
+            prompt,
+            length,
+            temperature=temperature,
+            top_k=top_k,
+            generator=Generator(seed),
+            device=device or best_device(),
+        )
+        for part in parts:
+            print(part, end="", flush=True)
+    print()
+
+
 def _event_files(wanted: bool, out: Path) -> tuple[Any, ...]:
     if not wanted:
         return ()
@@ -186,7 +327,7 @@ def _event_files(wanted: bool, out: Path) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _told(out: Path) -> Iterator[None]:
+def _told(out: Path | None = None) -> Iterator[None]:
     """What can go wrong in a run in one line, and what Ctrl-C has left."""
     from gpugrad.data import DataError
     from gpugrad.training import CheckpointError
@@ -196,7 +337,7 @@ def _told(out: Path) -> Iterator[None]:
             warnings.showwarning = _warn
             yield
     except KeyboardInterrupt:
-        if any(out.glob("checkpoints/step-*.safetensors")):
+        if out is not None and any(out.glob("checkpoints/step-*.safetensors")):
             raise KeyboardInterrupt(f"{out} has all of it, --resume goes on") from None
         raise
     except FloatingPointError as error:

@@ -2,11 +2,16 @@
 
 from gpugrad.data.arrays import Arrays, DataError, Dataset, check_labels
 from gpugrad.data.loader import Loader
+from gpugrad.data.text import Alphabet, Stretches, Text, load_text
 
 __all__ = [
+    "Alphabet",
     "Arrays",
     "DataError",
     "Dataset",
     "Loader",
+    "Stretches",
+    "Text",
     "check_labels",
+    "load_text",
 ]

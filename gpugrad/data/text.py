@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from gpugrad.array import Array
 from gpugrad.data.arrays import DataError
 from gpugrad.device import Device
-from gpugrad.numpy import arange
 
 HELD_OUT = 10
 """The last 1 / HELD_OUT of a text is not trained on."""
@@ -110,9 +109,9 @@ class Stretches:
         self.tokens = tokens
         self.context = context
         self.every = every
-        self._within = arange(context + 1, device=self.device or "cpu")
-        if self.device is None:
-            self._within = self._within.numpy()
+        self._within: Any = np.arange(context + 1)
+        if self.device is not None:
+            self._within = Array(self._within, device=self.device)
 
     def __len__(self) -> int:
         return (len(self.tokens) - self.context - 1) // self.every + 1

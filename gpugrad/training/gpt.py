@@ -7,11 +7,13 @@ from typing import Any
 from gpugrad import random
 from gpugrad.device import Device
 from gpugrad.nn import Embedding, LayerNorm, Linear, Module, TransformerEncoderLayer
+from gpugrad.training.recipe import rebuildable
 
 START = 0.02
 """The standard deviation of first weights, as in GPT-2 (Radford et al. 2019)."""
 
 
+@rebuildable
 class GPT(Module):
     """Scores of each position's next token.
 
@@ -48,8 +50,8 @@ class GPT(Module):
         width: int = 128,
         layers: int = 4,
         heads: int = 4,
-        *,
         dropout: float = 0.0,
+        *,
         device: str | Device | None = None,
         dtype: Any = "float32",
         generator: random.Generator | None = None,
