@@ -220,6 +220,11 @@ class Step:
         row = self.graph.constant(a[cut], dtype)
         return self.node("Expand", row, self.shape(a.shape, b.shape))
 
+    def shape_of(self, i: int, call: Call | None = None) -> tuple[int, ...]:
+        """The shape of an operand, in the other run on request."""
+        value = (self if call is None else call).operands[i]
+        return value.shape if isinstance(value, Value) else shape_dtype(value).shape
+
     def constant(self, array: Any) -> str:
         """The name of an array stored in the graph."""
         return self.graph.constant(array)

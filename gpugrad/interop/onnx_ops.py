@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpugrad.core.abstract import shape_dtype
-from gpugrad.interop.onnx_trace import Value
 from gpugrad.kernels.activation import Elu, Gelu, GeluTanh, LeakyRelu, Relu, Selu, Sigmoid, Tanh
 from gpugrad.ops.indexing import HOLE
 
@@ -98,9 +96,9 @@ def _broadcast_to(s: Step) -> str:
 
 
 def _linear(s: Step) -> str:
-    x, _, b = s.operands
+    b = s.operands[2]
     bias = None if isinstance(b, int | float) else s.operand(2)
-    if len(x.shape if isinstance(x, Value) else shape_dtype(x).shape) == 2:
+    if len(s.shape_of(0)) == 2:
         return s.node("Gemm", s.operand(0), s.operand(1), *([bias] if bias else []), transB=1)
     y = s.node("MatMul", s.operand(0), s.node("Transpose", s.operand(1), perm=[1, 0]))
     return s.node("Add", y, bias) if bias else y
@@ -285,13 +283,13 @@ def _sliced(s: Step, x: str, keys: list[Any], shape: Any) -> str:
 def _gathered(s: Step, x: str, axes: list[Any], holes: list[int]) -> tuple[str, list[Any], Any]:
     """Take at index arrays: their axes stand in the place of the first, or first of all."""
     arrays = [s.operand(1 + i, INT64) for i in range(len(holes))]
-    shapes = [shape_dtype(i).shape for i in s.operands[1:]]
+    shapes = [s.shape_of(1 + i) for i in range(len(holes))]
     full = np.broadcast_shapes(*shapes)
     block = [("block", i) for i in range(len(full))]
     if len(holes) == 1:
         at = axes.index(holes[0])
         return s.node("Gather", x, arrays[0], axis=at), [*axes[:at], *block, *axes[at + 1 :]], block
-    other = np.broadcast_shapes(*[shape_dtype(i).shape for i in s.other.operands[1:]])
+    other = np.broadcast_shapes(*[s.shape_of(1 + i, s.other) for i in range(len(holes))])
     last = s.ints([len(full)])
     wide = [s.node("Expand", a, s.shape(full, other)) for a in arrays]
     where = s.node("Concat", *[s.node("Unsqueeze", a, last) for a in wide], axis=-1)
@@ -316,6 +314,35 @@ def _order(spec: list[Any], axes: list[Any], block: Any) -> list[Any]:
             order += block
         source += 1
     return order
+
+
+def _index_add(s: Step) -> str:
+    """Rows added to zeros; repeated ones add up."""
+    if s.params["spec"] != (HOLE,):
+        raise NotImplementedError(
+            "onnx.export: the operation index_add has a form in ONNX only where whole rows are "
+            "added"
+        )
+    shape, other = s.params["shape"], s.other.params["shape"]
+    if shape != other or len(s.shape_of(1)) != 1:
+        raise NotImplementedError("onnx.export: index_add at rows that vary with the batch")
+    zeros = s.constant(np.zeros(shape, s.out.dtype))
+    at = s.node("Unsqueeze", s.operand(1, INT64), s.ints([1]))
+    return s.node("ScatterND", zeros, at, s.operand(0), reduction="add")
+
+
+def _sorted(which: int) -> Callable[[Step], str]:
+    """The values or the places of all elements, sorted; of equal ones the first comes first."""
+
+    def form(s: Step) -> str:
+        axis = s.params["axis"]
+        count = s.out.shape[axis]
+        if count != s.other.out.shape[axis]:
+            raise s.varies("it sorts along the batch")
+        both = s.nodes("TopK", 2, s.operand(0), s.ints([count]), axis=axis, largest=0)
+        return both[which]
+
+    return form
 
 
 def _split(s: Step) -> list[str]:
@@ -377,6 +404,7 @@ FORMS: dict[str, Callable[[Step], Any]] = {
     "any": _counted("ReduceMax"),
     "argmax": _places("ArgMax"),
     "argmin": _places("ArgMin"),
+    "argsort": _sorted(1),
     "bitwise_and": _bitwise("And"),
     "bitwise_or": _bitwise("Or"),
     "bitwise_xor": _bitwise("Xor"),
@@ -396,10 +424,12 @@ FORMS: dict[str, Callable[[Step], Any]] = {
     ),
     "einsum": _einsum,
     "embedding": _embedding,
+    "fmod": lambda s: s.node("Mod", s.operand(0, s.out.dtype), s.operand(1, s.out.dtype), fmod=1),
     "equal": _compared("Equal"),
     "greater": _compared("Greater"),
     "greater_equal": _compared("GreaterOrEqual"),
     "index": _index,
+    "index_add": _index_add,
     "invert": _bitwise("Not"),
     "isinf": _asked("IsInf"),
     "isnan": _asked("IsNaN"),
@@ -420,6 +450,7 @@ FORMS: dict[str, Callable[[Step], Any]] = {
     "pad": _pad,
     "reshape": _reshape,
     "softmax": _softmax,
+    "sort": _sorted(0),
     "split": _split,
     "sum": _reduced("ReduceSum"),
     "transpose": lambda s: s.node("Transpose", s.operand(0), perm=list(s.params["axes"])),

@@ -20,23 +20,26 @@ from gpugrad.ops.cast import cast
 from gpugrad.ops.creation import counting, raw_of
 from gpugrad.ops.elementwise import (
     absolute,
+    arctan,
     exp,
     floor,
     isfinite,
     isinf,
     isnan,
     log,
+    logical_and,
     logical_not,
     logical_or,
     maximum,
     minimum,
     sign,
+    sin,
     sqrt,
     square,
     where,
 )
 from gpugrad.ops.erf import erf
-from gpugrad.ops.indexing import getitem
+from gpugrad.ops.indexing import HOLE, getitem, index_add_p
 from gpugrad.ops.join import concatenate
 from gpugrad.ops.norm_layers import norm_rows_p
 from gpugrad.ops.pool import max_pool_p
@@ -87,7 +90,10 @@ class Recorder(Trace):
         if composed is not None:
             out = composed(*args, **params)
             if out is not None:
-                return out
+                if primitive.multiple:
+                    return out
+                like = primitive.shape(*[shape_dtype(a) for a in args], **params)
+                return cast(out, like.dtype)
         operands = []
         for a in args:
             if isinstance(a, Box) and a._trace is self:
@@ -213,6 +219,54 @@ def _logaddexp(a: Any, b: Any) -> Any:
     return maximum(a, b) + log(1 + exp(-absolute(a - b)))
 
 
+def _arctan2(a: Any, b: Any) -> Any:
+    turn = arctan(a / b)
+    above = logical_or(a > 0, 1 / a > 0)  # 0.0 is above -0.0
+    left = turn + where(above, math.pi, -math.pi)
+    up = where(a > 0, math.pi / 2, where(a < 0, -math.pi / 2, 0))
+    return where(b > 0, turn, where(b < 0, left, up))
+
+
+def _nan_to_num(x: Any) -> Any:
+    top = float(np.finfo(x.dtype).max)
+    return where(isnan(x), 0, minimum(maximum(x, -top), top))
+
+
+def _sinc(x: Any) -> Any:
+    turn = where(x == 0, 1, x) * math.pi
+    return where(x == 0, 1, sin(turn) / turn)
+
+
+def _norm(x: Any, *, order: float, axis: Any, keepdims: bool) -> Any:
+    if order == 2:
+        return sqrt(sum_p(x * x, axis=axis, keepdims=keepdims))
+    return sum_p(absolute(x) ** order, axis=axis, keepdims=keepdims) ** (1 / order)
+
+
+def _difference(x: Any, *, axis: int) -> Any:
+    before = (slice(None),) * axis
+    return getitem(x, (*before, slice(1, None))) - getitem(x, (*before, slice(None, -1)))
+
+
+def _other_where_nan(choose: Any) -> Any:
+    return lambda a, b: where(isnan(a), b, where(isnan(b), a, choose(a, b)))
+
+
+def _take_rows(table: Any, rows: Any) -> Any:
+    """Zeros where there is no such row."""
+    count = table.shape[0]
+    known = logical_and(rows >= 0, rows < count)
+    y = getitem(table, minimum(maximum(rows, 0), count - 1))
+    return where(expand_dims(known, tuple(range(1, table.ndim))), y, 0)
+
+
+def _segment_sum(x: Any, rows: Any, *, count: int, ordered: bool) -> Any:
+    """What belongs to no segment is added to one more, which is left out."""
+    rows = where(logical_and(rows >= 0, rows < count), rows, count)
+    shape = (count + 1, *x.shape[1:])
+    return index_add_p(x, rows, shape=shape, spec=(HOLE,))[:count]
+
+
 def _custom(*args: Any, call: Any) -> Any:
     return call.outputs(call.run(*unflatten(call.tree, list(args))))
 
@@ -220,11 +274,13 @@ def _custom(*args: Any, call: Any) -> Any:
 COMPOSED: dict[str, Callable[..., Any]] = {
     "activation": _activation,
     "activation_of_output": _activation,
+    "arctan2": _arctan2,
     "attention": _attention,
     "cbrt": lambda x: sign(x) * absolute(x) ** (1 / 3),
     "custom_jvp": _custom,
     "custom_vjp": _custom,
     "deg2rad": lambda x: x * (math.pi / 180),
+    "difference": _difference,
     "erfc": lambda x: 1 - erf(x),
     "exp2": lambda x: exp(x * math.log(2)),
     "expm1": lambda x: exp(x) - 1,
@@ -232,6 +288,8 @@ COMPOSED: dict[str, Callable[..., Any]] = {
         x, tuple([slice(None, None, -1 if a in axis else None) for a in range(x.ndim)])
     ),
     "floor_divide": _floor_divide,
+    "fmax": _other_where_nan(maximum),
+    "fmin": _other_where_nan(minimum),
     "gate": lambda g, mask: where(mask, g, 0),
     "group_norm": _group_norm,
     "hypot": lambda a, b: sqrt(a * a + b * b),
@@ -241,14 +299,20 @@ COMPOSED: dict[str, Callable[..., Any]] = {
     "log2": lambda x: log(x) / math.log(2),
     "log_expit": lambda x: minimum(x, 0) - log(1 + exp(-absolute(x))),
     "logaddexp": _logaddexp,
+    "logit": lambda x: log(x / (1 - x)),
     "logsumexp": _logsumexp,
     "max_pool": _max_pool,
     "mod": _mod,
+    "nan_to_num": _nan_to_num,
     "ndtr": lambda x: 0.5 + 0.5 * erf(x * math.sqrt(0.5)),
+    "norm": _norm,
     "norm_rows": _norm_rows,
     "rad2deg": lambda x: x * (180 / math.pi),
     "roll": _roll,
+    "segment_sum": _segment_sum,
+    "sinc": _sinc,
     "square": lambda x: x * x,
+    "take_rows": _take_rows,
     "trunc": lambda x: sign(x) * floor(absolute(x)),
     "var": _var,
 }
