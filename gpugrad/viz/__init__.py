@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gpugrad.core.box import Box
-from gpugrad.viz.model import SMALL, Edge, Graph, Node, writable
+from gpugrad.viz.model import SMALL, Edge, Graph, Node, Pull, writable
 from gpugrad.viz.record import graph_of_function, graph_of_loss
 
-__all__ = ["Edge", "Graph", "Node", "explore", "graph"]
+__all__ = ["Edge", "Graph", "Node", "Pull", "explore", "graph"]
 
 EXPLORED = 64
 """A page lists the elements of values that have at most this many."""

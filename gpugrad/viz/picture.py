@@ -156,6 +156,7 @@ def compose_steps(graph: Graph, factors: Mapping[Edge, str]) -> Picture:
     labels = [text_width(factors[e], NOTE) + 24 if e in factors else 0.0 for e in graph.edges]
     cards, sizes, layout = _place(graph, labels, 2 * PORT)
     shapes: list[Box | Line | Text] = []
+    beside: list[Text] = []  # over all lines
     for i, (edge, route) in enumerate(zip(graph.edges, layout.routes)):
         points = [(x + MARGIN, y + MARGIN) for x, y in route.points]
         there = _line(points, 0, -APART, FORWARD, 1.6)
@@ -166,7 +167,8 @@ def compose_steps(graph: Graph, factors: Mapping[Edge, str]) -> Picture:
         if edge in factors:
             x, y = points[-1]
             factor = Text(x - 12, y + APART + 12, factors[edge], NOTE, BACKWARD, anchor="end")
-            shapes.append(replace(factor, role=f"factor e{i}"))
+            beside.append(replace(factor, role=f"factor e{i}"))
+    shapes += beside
     for card, (x, y), (w, h) in zip(cards, layout.corners, sizes):
         shapes += card.draw(x + MARGIN, y + MARGIN, w, h)
     width, height = layout.width + 2 * MARGIN, layout.height + 2 * MARGIN
