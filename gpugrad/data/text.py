@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gpugrad.array import Array
 from gpugrad.data.arrays import DataError
+from gpugrad.data.files import read_text
 from gpugrad.device import Device
 
 HELD_OUT = 10
@@ -168,7 +169,7 @@ def load_text(path: str | Path | None = None, *, unit: str = "characters") -> Te
     """
     if unit not in ("characters", "bytes"):
         raise ValueError(f"load_text: unit={unit!r} is neither 'characters' nor 'bytes'")
-    text = _standard() if path is None else _read(Path(path))
+    text = _standard() if path is None else read_text(path, "a text to learn from")
     alphabet = Alphabet() if unit == "bytes" else Alphabet.of(text)
     tokens = alphabet.encode(text)
     end = len(tokens) - len(tokens) // HELD_OUT
@@ -179,17 +180,3 @@ def _standard() -> str:
     from pydoc_data.topics import topics
 
     return "".join(topics[name] for name in sorted(topics))
-
-
-def _read(path: Path) -> str:
-    raw = path.read_bytes()
-    if not raw:
-        raise DataError(f"{path} is empty: a text to learn from is needed")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} is not text in UTF-8: byte {error.start} (line {line}) is "
-            f"0x{raw[error.start]:02x}; convert it, as by iconv -f latin1 -t utf-8"
-        ) from None

@@ -1,0 +1,90 @@
+"""Files: mapped arrays, text, and records that may be broken."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpugrad.data import Arrays, DataError, Loader, Records, map_arrays, read_text
+from gpugrad.random import Generator
+
+X = np.random.default_rng(0).normal(size=(20, 3))
+
+
+def test_npy_is_mapped(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    found = map_arrays(tmp_path / "x.npy")["x"]
+    assert isinstance(found, np.memmap)
+    np.testing.assert_array_equal(found, X)
+
+
+@pytest.mark.parametrize(
+    "a",
+    [X, np.asfortranarray(X), X.astype(">f4"), np.zeros((0, 3)), np.array(3), X > 0],
+    ids=["C", "Fortran", "big-endian", "empty", "scalar", "bool"],
+)
+def test_npz_is_mapped(a, tmp_path):
+    np.savez(tmp_path / "d.npz", first=np.arange(7), a=a)
+    found = map_arrays(tmp_path / "d.npz")
+    assert list(found) == ["first", "a"]
+    assert isinstance(found["a"], np.memmap) == (a.size > 0)
+    np.testing.assert_array_equal(found["a"], a)
+    assert found["a"].dtype == a.dtype
+    np.savez_compressed(tmp_path / "c.npz", a=a)
+    np.testing.assert_array_equal(map_arrays(tmp_path / "c.npz")["a"], a)
+
+
+def test_training_on_a_mapped_file(tmp_path, device):
+    np.savez(tmp_path / "d.npz", x=X, y=np.arange(20))
+    found = map_arrays(tmp_path / "d.npz")
+    data = Arrays(found["x"], found["y"])
+    for x, y in Loader(data, 6, device=device, generator=Generator(0)):
+        np.testing.assert_array_equal(x.numpy(), X[y.numpy()])
+
+
+@pytest.mark.parametrize("name", ["d.npz", "d.npy"])
+@pytest.mark.parametrize("what", ["cut", "other", "objects", "empty"])
+def test_files_that_are_no_arrays(name, what, tmp_path):
+    path = tmp_path / name
+    save = np.save if name.endswith("npy") else np.savez
+    save(path, np.array([{}]) if what == "objects" else X)
+    data = path.read_bytes()
+    path.write_bytes({"cut": data[:-50], "other": b"a,b\n1,2\n", "empty": b""}.get(what, data))
+    with pytest.raises(DataError, match=rf"{name} is no file of NumPy arrays that can be used: "):
+        map_arrays(path)
+
+
+def test_text(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_bytes("\ufeffäö\n".encode())
+    assert read_text(path, "a text") == "äö\n"
+    path.write_bytes(b"good\nbad \xe4\n")
+    with pytest.raises(DataError, match=r"t.txt is not text in UTF-8: byte 9 \(line 2\) is 0xe4"):
+        read_text(path, "a text")
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"t.txt is empty: a text is needed"):
+        read_text(path, "a text")
+
+
+def read(item):
+    if item % 5 == 3:
+        raise OSError("torn")
+    return np.array([item, item]), np.array(item)
+
+
+def test_broken_records_are_named(device):
+    loader = Loader(Records(range(10, 20), read), 4, shuffle=False, device=device)
+    with pytest.raises(DataError, match="record 3, 13: torn"):
+        list(loader)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_broken_records_are_skipped_and_counted(batch_size, device):
+    data = Records(range(10, 20), read, broken="skip")
+    batches = list(Loader(data, batch_size, shuffle=False, device=device))
+    found = np.concatenate([y.numpy() for _, y in batches])
+    assert found.tolist() == [10, 11, 12, 14, 15, 16, 17, 19]
+    assert data.skipped == {3: "13: torn", 8: "18: torn"}
+    assert all(x.shape == (len(y), 2) for x, y in batches)
+    with pytest.raises(DataError, match="there are no records"):
+        Records([], read)
