@@ -160,6 +160,10 @@ def test_a_step_says_the_local_derivative_and_the_product():
     assert said["backward", "tanh"] == (
         f"∂tanh/∂add₁ = 1 {minus} tanh², so add₁ receives ∂L/∂tanh {times} (1 {minus} tanh²)."
     )
+    assert (
+        "∂matmul₂/∂tanh is a product with w2ᵀ: tanh receives ∂L/∂matmul₂ · w2ᵀ."
+        in said["backward", "matmul₂"]
+    )
     assert "each of the 3 numbers that are averaged receives 1/3" in said["backward", "mean"]
     for name in NAMES:
         assert "the mean gradient over all 3 samples" in said["backward", name]

@@ -194,7 +194,7 @@ class Walk:
         name = pull.primitive if pull is not None else ""
         if name in ("matmul", "dot") and d:
             product = f"{arriving} · {d}" if edge.operand == 0 else f"{d} · {arriving}"
-            say = f"{target} is linear in {source}, which receives {product}"
+            say = f"∂{target}/∂{source} is a product with {d}: {source} receives {product}"
             if pull is not None and pull.terms is not None:
                 say += f", a sum of {len(pull.terms)} terms, one a row"
         elif name == "mean" and pull is not None:
