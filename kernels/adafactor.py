@@ -133,7 +133,8 @@ def _dims(shapes: tuple[tuple[int, ...], ...], where: int) -> Any:
     if any(math.prod(s) >= 1 << 31 for s in shapes):
         raise ValueError("adafactor: on CUDA a parameter has less than 2**31 elements")
     rows = [
-        (1, 0, math.prod(s)) if len(s) < 2 else (math.prod(s[:-2]), s[-2], s[-1]) for s in shapes
+        (math.prod(s[:-2]), s[-2], s[-1]) if len(s) > 1 and math.prod(s) else (1, 0, math.prod(s))
+        for s in shapes
     ]
     return cupy.asarray(np.array(rows, np.int64))
 

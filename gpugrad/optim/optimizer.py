@@ -179,7 +179,7 @@ class Optimizer:
             with on(p.device):
                 if kind not in steps:
                     steps[kind] = xp.zeros(1, np.int64)
-                start = {n: self._start(group, n, xp, p) for n in self._states(group)}
+                start = {n: self._start(group, n, xp, p) for n in self._states_of(group, p)}
             self.state[id(p)] = {"step": steps[kind], **start}
 
     def _start(self, group: Group, name: str, xp: Any, p: Array) -> Any:
@@ -189,11 +189,15 @@ class Optimizer:
     def _states(self, group: Group) -> tuple[str, ...]:
         return self._slots
 
+    def _states_of(self, group: Group, p: Array) -> tuple[str, ...]:
+        """Those of the group's states that this parameter has; the kernel gets None for others."""
+        return self._states(group)
+
     def _step_together(
         self, group: Group, params: list[Array], grads: list[Any], common: Mapping[str, Any]
     ) -> None:
         states = [self.state[id(p)] for p in params]
-        columns = {n: [s[n] for s in states] for n in self._states(group)}
+        columns = {n: [s.get(n) for s in states] for n in self._states(group)}
         raw = [strip(p.detach()) for p in params]
         shared = {"lr": strip(group["lr"]), "maximize": group["maximize"], **common}
         with on(params[0].device):
@@ -267,13 +271,13 @@ class Optimizer:
         self, group: Group, p: Array, found: Mapping[str, Any], counters: tuple[int, dict[Any, Any]]
     ) -> dict[str, Any]:
         at, steps = counters
-        names = {"step", *self._states(group)}
+        names = {"step", *self._states_of(group, p)}
         if found.keys() != names:
             raise ValueError(f"load_state_dict: states {sorted(found)}, expected {sorted(names)}")
         out: dict[str, Any] = {}
         xp = namespace(p.device)
         with on(p.device):
-            for name in self._states(group):
+            for name in self._states_of(group, p):
                 want = self._start(group, name, xp, p)
                 new = Array(found[name], want.dtype, device=p.device, copy=True)
                 if new.shape != want.shape:
