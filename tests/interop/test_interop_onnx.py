@@ -355,6 +355,8 @@ def test_what_a_dynamic_batch_cannot_have():
         export(lambda a, b: a + b, X, Y[:1], dynamic_batch=True)
     with pytest.raises(ValueError, match="depends on the batch's length"):
         export(lambda x: x + np.arange(x.shape[0])[:, None].astype("f4"), X, dynamic_batch=True)
+    with pytest.raises(ValueError, match=r"\(16,\) and \(25,\)"):
+        export(lambda x: gnp.broadcast_to(x.sum(), x.shape[0] ** 2), X, dynamic_batch=True)
     with pytest.raises(ValueError, match="different operations"):
         export(lambda x: x if x.shape[0] == 4 else x + 1, X, dynamic_batch=True)
 
