@@ -11,6 +11,8 @@ import gpugrad.numpy as gnp
 from gpugrad import nn
 from gpugrad.ops import segment
 from gpugrad.scipy import special
+from gpugrad.training import digits
+from gpugrad.training.gpt import GPT
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -261,35 +263,21 @@ def cnn():
     ).eval()  # fmt: skip
 
 
-class GPT(nn.Module):
-    """Learnt positions, causal attention, tied weights."""
-
-    def __init__(self, vocabulary=11, width=32, heads=4, layers=2, context=16):
-        super().__init__()
-        draw = gg.random.Generator(0)
-        self.token = nn.Embedding(vocabulary, width, generator=draw)
-        self.place = nn.Embedding(context, width, generator=draw)
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                width, heads, 64, activation="gelu", batch_first=True, norm_first=True,
-                generator=draw,
-            )
-            for _ in range(layers)
-        )  # fmt: skip
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, tokens):
-        x = self.token(tokens) + self.place(np.arange(tokens.shape[1]))
-        for layer in self.layers:
-            x = layer(x, is_causal=True)
-        return self.norm(x) @ self.token.weight.T
+def gpt():
+    return GPT(11, 16, 32, 2, 4, generator=gg.random.Generator(0)).eval()
 
 
 MODELS = {
     "mlp": (mlp, X),
     "cnn": (cnn, RNG.normal(size=(3, 1, 8, 8)).astype("f4")),
-    "gpt": (lambda: GPT().eval(), RNG.integers(0, 11, (3, 12))),
+    "gpt": (gpt, RNG.integers(0, 11, (3, 12))),
+    "digits mlp": (lambda: digits.mlp(dtype="float32"), RNG.normal(size=(3, 64)).astype("f4")),
+    "digits cnn": (lambda: digits.cnn().eval(), RNG.normal(size=(3, 64)).astype("f4")),
     "lstm": (lambda: nn.LSTM(4, 5, batch_first=True), RNG.normal(size=(3, 6, 4)).astype("f4")),
+    "encoder": (
+        lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval(),
+        RNG.normal(size=(3, 6, 8)).astype("f4"),
+    ),
 }
 
 
@@ -310,10 +298,10 @@ def test_models(name, dynamic, tmp_path):
 
 
 def test_weights_keep_their_names_and_are_stored_once():
-    model = GPT().eval()
+    model = gpt()
     stored = {t.name: t for t in export(model, np.zeros((1, 4), int)).graph.initializer}
     names = {name for name, _ in model.named_parameters()}
-    assert names - stored.keys() == {"place.weight"}  # of which only four rows are used
+    assert names - stored.keys() == {"positions.weight"}  # of which only four rows are used
     inside = sum(int(np.prod(t.dims)) for t in stored.values())
     assert inside < sum(p.size for p in model.parameters()) * 1.02
 
