@@ -26,8 +26,8 @@ def command(*arguments, **options):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Missing command: allowed are doctor, graph, sample, train"),
-        (["trian"], "No such command 'trian'.*allowed are doctor, graph, sample, train"),
+        ([], "Missing command: allowed are sample, doctor, graph, train"),
+        (["trian"], "No such command 'trian'.*allowed are sample, doctor, graph, train"),
         (["train"], "Missing command: allowed are digits"),
         (["train", "mnist"], "No such command 'mnist': allowed are digits"),
         ([*DIGITS, "--epochs", "0"], "--epochs': allowed are whole numbers from 1 up, got '0'"),

@@ -61,8 +61,8 @@ LAST = 0.01
 WEIGHT_DECAY = 0.1
 BETAS = (0.9, 0.99)
 MAX_NORM = 1.0
-REPORTS = 24
-"""How many there are in a run."""
+REPORTS, APART = 24, 20
+"""How many there are in a run, and the least number of steps between them."""
 
 JUDGED = 512
 """Stretches of the held-out text that a report looks at, evenly spread, at most."""
@@ -153,7 +153,7 @@ def trainer(
         loss,
         loader,
         steps=s.steps,
-        every=max(1, -(-s.steps // REPORTS)),
+        every=max(APART, -(-s.steps // REPORTS)),
         schedule=schedule,
         evaluate=lambda model: judge(model, held_out, 4 * s.batch_size),
         max_norm=MAX_NORM,
