@@ -33,6 +33,15 @@ by_name: dict[str, Callable[..., Any]] = {}
 
 def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     """``Array.__array_ufunc__``: a NumPy ufunc, or a method of one, was called."""
+    for i in inputs:
+        if isinstance(i, np.ndarray) and not i.ndim:
+            # NumPy makes its scalar on the left of a comparison an array: with a device.
+            inputs = tuple(
+                [v[()] if isinstance(v, np.ndarray) and not v.ndim else v for v in inputs]
+            )
+            break
+    if not options and method == "__call__" and ufunc in ufuncs:  # such as array * self
+        return ufuncs[ufunc](*inputs)
     if options.get("out") is not None:
         refuse_out(options["out"], ufunc.__name__)
     options.pop("out", None)
@@ -41,8 +50,6 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any
         raise TypeError(f"{ufunc.__name__}: where= is not supported; use where(mask, a, b)")
     for silent in ("casting", "order", "subok"):  # these change no value
         options.pop(silent, None)
-    # NumPy makes its scalar on the left of a comparison an array, which would have a device.
-    inputs = tuple([i[()] if isinstance(i, np.ndarray) and i.ndim == 0 else i for i in inputs])
     if method == "__call__":
         rule = ufuncs.get(ufunc) or _special_ufunc(ufunc) or missing(ufunc.__name__)
         inputs = tuple([cast(i, dtype) for i in inputs]) if dtype is not None else inputs

@@ -28,7 +28,7 @@ MODES = ("full", "valid", "same")
 
 
 def _convolve(xp: Any, a: Any, b: Any, *, mode: str, method: str) -> Any:
-    dtype = np.result_type(a.dtype, b.dtype)
+    dtype = a.dtype if a.dtype == b.dtype else np.result_type(a.dtype, b.dtype)
     if dtype.char not in "fdFD" and is_inexact(dtype):  # the libraries lack the narrow types
         a, b = a.astype(np.float32), b.astype(np.float32)
     if xp is np and a.ndim == 1 and method != "fft" and min(a.size, b.size) <= _SHORT:
@@ -211,18 +211,32 @@ def convolve_axes(a: Any, b: Any, axes: Any, dot_axes: Any, mode: str, method: s
     if mode not in MODES:
         raise ValueError(f"convolve: mode {mode!r} is none of 'full', 'valid', 'same'")
     left, right = shape_dtype(a).shape, shape_dtype(b).shape
+    every = tuple(range(len(left)))
+    if axes == (every, every) and len(left) == len(right) and dot_axes == ((), ()) and every:
+        _check_lengths(left, right, axes, mode)
+        return _over_all(a, b, left, right, mode, method)
     axes = (normal_axes(tuple(axes[0]), len(left)), normal_axes(tuple(axes[1]), len(right)))
     dots = (
         normal_axes(tuple(dot_axes[0]), len(left)),
         normal_axes(tuple(dot_axes[1]), len(right)),
     )
     n, m = [left[i] for i in axes[0]], [right[i] for i in axes[1]]
-    if len(n) != len(m) or 0 in (*n, *m):
-        raise ValueError(
-            f"convolve: axes {axes} of shapes {left} and {right} are no pairs of axes with elements"
-        )
+    _check_lengths(n, m, axes, mode)
     if [left[i] for i in dots[0]] != [right[i] for i in dots[1]]:
         raise ValueError(f"convolve: dot_axes {dots} of shapes {left} and {right} differ in length")
+    if not n:
+        return tensordot(a, b, dots)
+    if len(n) == len(left) == len(right):
+        return _over_all(permute(a, axes[0]), permute(b, axes[1]), n, m, mode, method)
+    y = _by_windows(a, b, axes, dots, "full" if mode == "same" else mode)
+    return _middle(y, n, m) if mode == "same" else y
+
+
+def _check_lengths(n: Sequence[int], m: Sequence[int], axes: Any, mode: str) -> None:
+    if len(n) != len(m) or 0 in n or 0 in m:
+        raise ValueError(
+            f"convolve: axes {axes} of lengths {n} and {m} are no pairs of axes with elements"
+        )
     if mode == "valid" and not (
         all(i >= j for i, j in zip(n, m)) or all(i <= j for i, j in zip(n, m))
     ):
@@ -230,17 +244,15 @@ def convolve_axes(a: Any, b: Any, axes: Any, dot_axes: Any, mode: str, method: s
             f"convolve: for mode 'valid' one operand is the longer one along every axis, got "
             f"lengths {n} and {m}"
         )
-    if not n:
-        return tensordot(a, b, dots)
-    kind = "full" if mode == "same" else mode
-    if len(n) == len(left) == len(right):
-        a, b = permute(a, axes[0]), permute(b, axes[1])
-        if kind == "valid" and math.prod(m) > math.prod(n):
-            a, b = b, a
-        y = convolve_p(a, b, mode=kind, method=method)
-    else:
-        y = _by_windows(a, b, axes, dots, kind)
-    return _middle(y, n, m) if mode == "same" else y
+
+
+def _over_all(a: Any, b: Any, n: Sequence[int], m: Sequence[int], mode: str, method: str) -> Any:
+    """Along all axes of both operands, of lengths ``n`` and ``m``."""
+    if mode == "same":
+        return _middle(convolve_p(a, b, mode="full", method=method), n, m)
+    if mode == "valid" and math.prod(m) > math.prod(n):
+        a, b = b, a
+    return convolve_p(a, b, mode=mode, method=method)
 
 
 def _middle(y: Any, n: Sequence[int], m: Sequence[int]) -> Any:

@@ -408,9 +408,26 @@ def _pair(subscripts: str, left_shape: tuple[int, ...], right_shape: tuple[int, 
     return (left, right, out) if whole else None
 
 
+@lru_cache(maxsize=512)
+def _as_product(spec: Spec) -> tuple[bool, bool, bool] | None:
+    """Which of both operands and the result to transpose, where it is one of two matrices at most;
+    else None.
+    """  # noqa: D205
+    left, right, out = spec
+    summed = {*left} & {*right}
+    if len(summed) != 1 or summed & {*out} or max(len(left), len(right)) > 2:
+        return None
+    (c,) = summed
+    return left[-1] != c, right[0] != c, out != (left + right).replace(c, "")
+
+
 def _contraction(xp: Any, a: Any, b: Any, *, spec: Spec) -> Any:
     left, right, out = spec
     a, b = [v if hasattr(v, "dtype") else xp.asarray(v) for v in (a, b)]  # a number of Python's
+    turns = _as_product(spec)
+    if turns is not None:
+        a, b = a.T if turns[0] else a, b.T if turns[1] else b
+        return product(b.T, a.T) if turns[2] else product(a, b)
     if xp is np and a.size * b.size <= 1 << 12 and a.dtype.char in "fdFD":
         return np.einsum(f"{left},{right}->{out}", a, b, optimize=False)
     # Batch axes, then (rows, summed) @ (summed, columns).

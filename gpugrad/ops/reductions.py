@@ -91,9 +91,7 @@ def _extreme(name: str) -> Primitive:
 
 # The root of a sum of squares. At 0 its derivative is finite, so that with the squares' own, which
 # is 0 there, it comes to 0.
-root_p = unary(
-    "root", lambda g, y: g / (2 * (y + cast(equal(y, 0), y.dtype))), lambda xp, x: xp.sqrt(x)
-)
+root_p = unary("root", lambda g, y: g / (2 * where(equal(y, 0), 1, y)), lambda xp, x: xp.sqrt(x))
 
 max_p = _extreme("max")
 min_p = _extreme("min")
@@ -287,7 +285,7 @@ def _times_first(y: Any, last: Any, half: int) -> Any:
 def _var(xp: Any, x: Any, *, axis: tuple[int, ...], free: float, keepdims: bool) -> Any:
     off = x - _mean(xp, x, axis=axis, keepdims=True)
     squares = (off * off.conj()).real if off.dtype.kind == "c" else off * off
-    total = sum_p(squares, axis=axis, keepdims=keepdims)
+    total = squares.sum(axis=axis, keepdims=keepdims)
     count = _count(off.shape, axis) - free
     if count > 0:
         return total / count
