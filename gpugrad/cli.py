@@ -128,6 +128,7 @@ _DeviceOption = Annotated[
 
 # ------------------------------------------------------------------ commands
 
+_SHOWN = 5  # more rows that were left out than this are only counted
 
 _ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")
@@ -193,6 +194,68 @@ def train_digits(
         f"{len(records)} epochs in {time.perf_counter() - started:.1f} s on {where}"
     )
     print(f"{out}: {', '.join(digits.LEFT_BEHIND)}")
+
+
+class _Task(StrEnum):
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+@training.command("csv")
+def train_csv(
+    file: Annotated[Path, typer.Argument(help="A CSV file with names in its first line.")],
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.")],
+    task: Annotated[
+        _Task | None, typer.Option(help="What the target is; decided from the column otherwise.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A column to leave out.")
+    ] = None,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out broken rows, and count them.")
+    ] = False,
+    device: _DeviceOption = None,
+    epochs: _EpochsOption = None,
+    batch_size: _BatchOption = None,
+    lr: _RateOption = None,
+    seed: _SeedOption = 0,
+    out: _OutOption = Path("runs/csv"),
+    resume: _ResumeOption = False,
+    tensorboard: _TensorBoardOption = False,
+) -> None:
+    """Train a network that predicts a column of a table; leave it and its figures in a folder."""
+    from gpugrad.training import table
+    from gpugrad.training.progress import progress
+
+    _make_folder(out)
+    started = time.perf_counter()
+    where = device or best_device()
+    with _told(out), progress(epochs or table.EPOCHS) as show:
+        prepared, records, held_out = table.train_table(
+            file,
+            target,
+            task=None if task is None else task.value,
+            drop=drop or (),
+            broken="skip" if skip_broken else "raise",
+            device=where,
+            epochs=epochs or table.EPOCHS,
+            batch_size=batch_size or table.BATCH_SIZE,
+            lr=lr or table.LR,
+            seed=seed,
+            out=out,
+            resume=resume,
+            callbacks=(show, *_event_files(tensorboard, out)),
+        )
+    for line, why in list(prepared.skipped.items())[:_SHOWN]:
+        print(f"left out line {line}: {why}")
+    if prepared.skipped:
+        print(f"{len(prepared.skipped)} rows left out, {len(prepared.target)} used")
+    told = ", ".join(f"{n.replace('_', ' ')} {v:.4g}" for n, v in held_out.items())
+    print(
+        f"{prepared.task} of {target!r}: {told}, after {len(records)} epochs in "
+        f"{time.perf_counter() - started:.1f} s on {where}"
+    )
+    print(f"{out}: {', '.join(table.LEFT_BEHIND)}")
 
 
 _TEXT: dict[str, str] = {

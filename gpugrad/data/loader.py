@@ -53,7 +53,7 @@ class Loader:
     >>> from gpugrad.random import Generator
     >>> loader = Loader(Arrays(np.arange(5)), 2, generator=Generator(0))
     >>> [x.numpy().tolist() for x, in loader]
-    [[4, 3], [2, 1], [0]]
+    [[1, 3], [2, 0], [4]]
     >>> x, = next(iter(loader))  # of the second epoch
     >>> loader.state_dict()["epoch"], loader.state_dict()["batch"]
     (1, 1)

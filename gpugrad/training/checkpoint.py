@@ -68,11 +68,8 @@ def write_state(path: str | Path, state: Mapping[str, Any]) -> None:
     """
     path = Path(path)
     data = _encode(state)
-    try:
-        with replacing(path) as unfinished:
-            unfinished.write_bytes(data)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: could not write", str(path)) from error
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(data)
 
 
 def read_state(path: str | Path) -> dict[str, Any]:

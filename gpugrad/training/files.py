@@ -27,13 +27,23 @@ def replacing(path: Path) -> Iterator[Path]:
     # The ending stays, since writers choose a format by it.
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield unfinished
-        _to_disk(unfinished, os.O_RDWR)
-        unfinished.replace(path)
-        if os.name != "nt":  # Windows opens no folders, and does this by itself
-            _to_disk(path.parent, os.O_RDONLY)
+        with naming(path):
+            yield unfinished
+            _to_disk(unfinished, os.O_RDWR)
+            unfinished.replace(path)
+            if os.name != "nt":  # Windows opens no folders, and does this by itself
+                _to_disk(path.parent, os.O_RDONLY)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say in errors of writing which file it was, which the system does not for a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: could not write", str(path)) from error
 
 
 def _to_disk(path: Path, how: int) -> None:

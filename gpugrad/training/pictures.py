@@ -18,29 +18,30 @@ _MOST = 24
 
 
 def draw_curve(records: Sequence[Record], path: Path) -> None:
-    """Draw the loss, and the held-out figures if there are any, over epochs or steps."""
+    """Draw the losses in one panel, each other held-out figure in its own, over epochs or steps."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    names = [name for name in records[-1].held_out if name != "held_out_loss"]
-    figure = Figure(figsize=(4.6 * (1 + len(names)), 3.8), layout="constrained")
-    panels = list(figure.subplots(1, 1 + len(names), squeeze=False).flat)
+    losses = [name for name in records[-1].held_out if name.endswith("loss")]
+    others = [name for name in records[-1].held_out if name not in losses]
+    figure = Figure(figsize=(4.6 * (1 + len(others)), 3.8), layout="constrained")
+    panels = list(figure.subplots(1, 1 + len(others), squeeze=False).flat)
     unit = "epoch" if len({r.epoch for r in records}) == len(records) else "step"
     at = [getattr(r, unit) for r in records]
     few = "o" if len(at) < 3 else ""  # a line through one point is invisible
-    panels[0].plot(at, [r.loss for r in records], marker=few, label="training")
-    if "held_out_loss" in records[-1].held_out:
-        held_out = [r.held_out["held_out_loss"] for r in records]
-        panels[0].plot(at, held_out, marker=few, label="held out")
+    panels[0].plot(at, [r.loss for r in records], marker=few, label="training loss")
+    for name in losses:
+        values = [r.held_out[name] for r in records]
+        panels[0].plot(at, values, marker=few, label=name.replace("_", " "))
     panels[0].set(yscale="log", ylabel="loss", title="Loss")
     panels[0].legend()
-    for axes, name in zip(panels[1:], names, strict=True):
+    for axes, name in zip(panels[1:], others, strict=True):
         values = [r.held_out[name] for r in records]
-        told = f"{values[-1]:.2%}" if name == "accuracy" else f"{values[-1]:.4g}"
+        told = f"{values[-1]:.2%}" if name.endswith("accuracy") else f"{values[-1]:.4g}"
         words = name.replace("_", " ")
         axes.plot(at, values, marker=few, color="C1")
-        axes.set(ylabel=f"held-out {words}", title=f"{words.capitalize()}: {told} at the end")
-        if name == "accuracy":
+        axes.set(ylabel=words, title=f"{words.capitalize()}: {told} at the end")
+        if name.endswith("accuracy"):
             axes.yaxis.set_major_formatter(PercentFormatter(1))
     for axes in panels:
         axes.set_xlabel(unit)

@@ -43,7 +43,7 @@ def progress(total: int, unit: str = "epoch") -> Iterator[Callable[[Record], Non
 def _line(record: Record) -> str:
     figures = [f"loss {record.loss:.4f}"]
     for name, value in record.held_out.items():
-        told = f"{value:.2%}" if name == "accuracy" else f"{value:.4f}"
+        told = f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}"
         figures.append(f"{name.replace('_', ' ')} {told}")
     return "  ".join(
         [*figures, f"{record.samples_per_second:,.0f} samples/s", record.device],

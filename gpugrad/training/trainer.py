@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import threading
 import time
@@ -27,7 +26,7 @@ from gpugrad.training.checkpoint import (
     save,
     write_state,
 )
-from gpugrad.training.files import replacing
+from gpugrad.training.files import naming, replacing
 from gpugrad.training.recipe import recipe_of
 from gpugrad.training.record import Record
 
@@ -270,7 +269,7 @@ class Trainer:
         self._total, self._samples, self._seconds = 0.0, 0, 0.0
         improved = self._judge(record)
         if self.folder is not None:
-            self._append(record)
+            self._append(self.folder, record)
             self.save()
             if improved:
                 write_state(self.folder / "best.safetensors", self.state_dict())
@@ -455,7 +454,7 @@ class Trainer:
             with replacing(self.folder / "metrics.jsonl") as unfinished:
                 unfinished.write_text("".join(f"{r.to_json()}\n" for r in self.records))
 
-    def _append(self, record: Record) -> None:
-        path = self.folder / "metrics.jsonl" if self.folder is not None else Path(os.devnull)
-        with path.open("a", encoding="utf-8") as metrics:
+    def _append(self, folder: Path, record: Record) -> None:
+        path = folder / "metrics.jsonl"
+        with naming(path), path.open("a", encoding="utf-8") as metrics:
             print(record.to_json(), file=metrics)

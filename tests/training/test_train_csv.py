@@ -1,0 +1,226 @@
+"""``gpugrad train csv``: what is asked is found out, and what cannot be used is named."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+from gpugrad.cli import main
+from gpugrad.data import DataError, read_table
+from gpugrad.training import read_state
+from gpugrad.training.table import TableNetwork, loss, prepare, train_table
+
+RNG = np.random.default_rng(0)
+COUNT = 240
+A, B = RNG.normal(1000, 50, COUNT), RNG.normal(0, 0.01, COUNT)
+KIND = np.array(["red", "green", "blue"])[RNG.integers(0, 3, COUNT)]
+SIZE = 3 * (A - 1000) / 50 + 2 * B / 0.01 + np.where(KIND == "red", 5, 0) + 100
+CLASS = np.where(SIZE > 103, "large", np.where(SIZE < 99, "small", "medium"))
+
+
+def text(**columns):
+    names = list(columns)
+    lines = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+    return "\n".join([",".join(names), *lines]) + "\n"
+
+
+def written(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def quantity(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quantity")
+    path = written(folder, text(a=A, b=B, kind=KIND, size=SIZE))
+    result = train_table(path, "size", device=gg.device("cpu"), seed=0, out=folder / "out")
+    return result, path, folder / "out"
+
+
+def test_regression(quantity):
+    result, _, out = quantity
+    assert result.prepared.task == "regression"
+    assert result.held_out["held_out_r2"] > 0.97
+    names = {"metrics.jsonl", "checkpoints", "best.safetensors", "model.safetensors"}
+    assert {p.name for p in out.iterdir()} == names | {"held_out.json", "curve.png"}
+    assert json.loads((out / "held_out.json").read_text()) == {"rows": 48, **result.held_out}
+
+
+def test_the_model_takes_the_tables_own_numbers(quantity):
+    result, _, out = quantity
+    model = gg.load(out / "model.safetensors")
+    found = model(result.prepared.features).numpy()
+    assert np.sqrt(np.mean((found - SIZE) ** 2)) < 0.2 * SIZE.std()
+    config = read_state(out / "model.safetensors")["config"]
+    assert config["columns"] == [("a", None), ("b", None), ("kind", ("blue", "green", "red"))]
+    best = read_state(out / "best.safetensors")
+    np.testing.assert_array_equal(best["model"]["layers.0.weight"], model.layers[0].weight.numpy())
+
+
+def test_it_stops_when_nothing_gets_better(quantity):
+    records = quantity[0].records
+    losses = [r.held_out["validation_loss"] for r in records]
+    assert len(losses) == min(200, int(np.argmin(losses)) + 1 + 20)
+
+
+def test_classification(device, tmp_path):
+    path = written(tmp_path, text(a=A, b=B, kind=KIND, what=CLASS))
+    where = {"device": device, "out": tmp_path / "out"}
+    result = train_table(path, "what", seed=0, epochs=15 if device.kind == "cpu" else 2, **where)
+    assert result.prepared.task == "classification"
+    assert result.prepared.classes == ("large", "medium", "small")
+    assert result.held_out["held_out_accuracy"] > (0.8 if device.kind == "cpu" else 0.3)
+    assert {r.device for r in result.records} == {str(device)}
+
+
+def test_features_that_never_change_say_nothing():
+    model = TableNetwork(2, None, device="cpu")
+    x, y = np.stack([np.full(9, 7.0), np.arange(9.0)], axis=1), np.arange(9.0)
+    model.normalise_by(x, y)
+    assert np.isfinite(model(x).numpy()).all()
+    # In units of the target's variance, so that a constant guess of the mean costs 1.
+    with gg.no_grad():
+        for p in list(model.layers)[-1].parameters():
+            p *= 0
+    assert loss(model, x, y).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "found"),
+    [
+        (np.arange(40) % 3, None, "classification"),
+        (np.arange(40) % 2 + 1.0, None, "classification"),
+        (np.arange(40), None, "regression"),
+        (np.arange(40) % 3 / 2, None, "regression"),
+        (np.arange(40) % 3, "regression", "regression"),
+        (np.arange(40) % 3 / 2, "classification", "classification"),
+    ],
+)
+def test_what_is_asked_is_decided_from_the_column(target, task, found, tmp_path):
+    table = read_table(written(tmp_path, text(x=np.arange(40), y=target)))
+    prepared = prepare(table, "y", task=task)
+    assert prepared.task == found
+    if found == "classification":
+        names = np.array([f"{v:g}" for v in np.unique(target)])
+        assert prepared.classes == tuple(names)
+        np.testing.assert_array_equal(names[prepared.target].astype(float), target)
+    else:
+        np.testing.assert_array_equal(prepared.target, target)
+
+
+def test_classes_are_in_the_order_of_their_numbers(tmp_path):
+    table = read_table(written(tmp_path, text(x=np.arange(40), y=[10, 9, 2, 1] * 10)))
+    assert prepare(table, "y").classes == ("1", "2", "9", "10")
+
+
+TEN = "".join(f"{n},{n % 2},{n * 1.5}\n" for n in range(10))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "t.csv is empty"),
+        ("x,y,z\n", "t.csv has names of columns, and no usable line after them"),
+        (f"x,y,z\n{TEN}1,2\n", "t.csv, line 12: 2 cells for 3 columns"),
+        (f"x,w,z\n{TEN}", "t.csv has no column 'y': its columns are x, w, z"),
+        (f"x,y,z\n{TEN}a,1,2\n", "t.csv, line 12, column 'x': 'a' is not a number; --skip-broken"),
+        (f"x,y,z\n{TEN}1,,2\n1,1,\n", "line 12, column 'y': the cell is empty, and 1 more rows"),
+        (f"x,y,z\n{TEN}1,1,nan\n", "t.csv, line 12, column 'z': the cell is empty|'nan' is not"),
+        ("x,y,z\n1,2,3\n4,5,6\n", "t.csv has 2 usable rows, at least 10 are needed"),
+        ("x,y\n" + "1,7\n" * 12, "column 'y' is '7' in all rows"),
+        ("y\n" + "1\n2\n" * 12, "has no column besides 'y' to predict it from"),
+        ("x,y\n" + "".join(f"1,n{n}\n" for n in range(12)), "has 12 classes in 12 rows, which"),
+        (b"x,y,z\n1,2,\xe4\n", r"t.csv is not text in UTF-8: byte 10 \(line 2\) is 0xe4"),
+    ],
+)
+def test_bad_tables(content, said, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.safetensors").write_bytes(b"of an earlier run")
+    path = written(tmp_path, content)
+    assert main(["train", "csv", str(path), "--target", "y", "--out", str(out)]) == 1
+    printed, err = capsys.readouterr()
+    assert printed == ""
+    assert re.fullmatch(rf"gpugrad: .*({said}).*\n", err), err
+    assert [p.name for p in out.iterdir()] == ["model.safetensors"]
+    assert (out / "model.safetensors").read_bytes() == b"of an earlier run"
+
+
+def test_texts_for_regression(tmp_path):
+    path = written(tmp_path, text(a=A, kind=KIND))
+    with pytest.raises(DataError, match=r"line 2, column 'kind': '\w+' is not a number, which reg"):
+        prepare(read_table(path), "kind", task="regression")
+
+
+def test_broken_rows_are_left_out_and_counted(tmp_path, capsys):
+    lines = text(a=A, b=B, kind=KIND, size=SIZE).splitlines()
+    lines[5] = "1,2"
+    lines[9] = "x,1,red,2"
+    lines.append("1,2,,4")
+    path = written(tmp_path, "\n".join(lines))
+    command = ["train", "csv", str(path), "--target", "size", "--epochs", "1", "--skip-broken"]
+    assert main([*command, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "left out line 6: 2 cells for 4 columns\nleft out line 10: " in said
+    assert "3 rows left out, 238 used\n" in said
+    assert "regression of 'size': held out loss" in said
+
+
+def test_left_out_columns(tmp_path):
+    path = written(tmp_path, text(id=[f"n{n}" for n in range(COUNT)], a=A, size=SIZE))
+    table = read_table(path)
+    with pytest.raises(DataError, match=r"column 'id' holds 240 different texts"):
+        prepare(table, "size")
+    assert prepare(table, "size", drop=["id"]).features.shape == (COUNT, 1)
+    with pytest.raises(DataError, match="has no column 'ID': its columns are id, a, size"):
+        prepare(table, "size", drop=["ID"])
+
+
+def test_resume_wants_the_same_data(tmp_path, capsys):
+    path = written(tmp_path, text(a=A, size=SIZE))
+    command = ["train", "csv", str(path), "--target", "size", "--device", "cpu"]
+    command += ["--out", str(tmp_path / "out")]
+    assert main([*command, "--epochs", "2"]) == 0
+    assert main([*command, "--epochs", "3", "--resume"]) == 0
+    assert "epoch 3/3" in capsys.readouterr().out
+    before = sorted((p, p.read_bytes()) for p in (tmp_path / "out").rglob("*.safetensors"))
+    path.write_text(text(a=A + 1, size=SIZE))
+    assert main([*command, "--epochs", "4", "--resume"]) == 1
+    err = capsys.readouterr().err
+    assert "is of a run with other settings, data=" in err
+    assert sorted((p, p.read_bytes()) for p in (tmp_path / "out").rglob("*.safetensors")) == before
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+from gpugrad.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk(tmp_path):
+    # Files may be no larger than the limit, which a checkpoint is and the lines of metrics are not.
+    path = written(tmp_path, text(a=A, size=SIZE))
+    command = ["train", "csv", str(path), "--target", "size", "--device", "cpu", "--resume"]
+    command += ["--out", str(tmp_path / "out"), "--epochs"]
+    assert main([*command, "2"]) == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*.safetensors")}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *command, "4"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("gpugrad: File too large: could not write: ")
+    assert done.stderr.count("\n") == 1
+    assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*.safetensors")} == before
+    assert main([*command, "4"]) == 0
+    assert (tmp_path / "out" / "metrics.jsonl").read_text().count("\n") == 4
