@@ -35,8 +35,8 @@ def adopt(
     the inputs ``at``; adopted in its turn it gives the derivatives of every order.
     """
 
-    def adopted(*args: Any) -> Any:
-        leaves, tree = flatten(args)
+    def adopted(*args: Any, **kwargs: Any) -> Any:
+        leaves, tree = flatten((args, kwargs))
         where = [i for i, leaf in enumerate(leaves) if is_number(leaf)]
         found: dict[str, Any] = {}
 
@@ -44,7 +44,8 @@ def adopt(
             full = list(leaves)
             for i, x in zip(where, numbers, strict=True):
                 full[i] = x
-            outs, found["tree"] = flatten(f(*unflatten(tree, full)))
+            given, named_ones = unflatten(tree, full)
+            outs, found["tree"] = flatten(f(*given, **named_ones))
             return outs
 
         outs = _flat(flat, what, run, pull)(*[leaves[i] for i in where])

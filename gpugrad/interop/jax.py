@@ -40,9 +40,9 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
         Without JAX.
     """
 
-    def on_jax(*args: Any) -> Any:
+    def on_jax(*args: Any, **kwargs: Any) -> Any:
         jax = need("jax", "jax")
-        leaves, tree = flatten(args)
+        leaves, tree = flatten((args, kwargs))
         where = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array | np.ndarray)]
         found: dict[str, Any] = {}
 
@@ -50,7 +50,8 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
             full = list(leaves)
             for i, x in zip(where, arrays, strict=True):
                 full[i] = x
-            outs, found["tree"] = flatten(f(*unflatten(tree, full)))
+            given, named_ones = unflatten(tree, full)
+            outs, found["tree"] = flatten(f(*given, **named_ones))
             return outs
 
         outs = _called(flat)(*[leaves[i] for i in where])

@@ -17,7 +17,7 @@ from gpugrad.core.trace import deeper
 from gpugrad.device import CPU, device_of, namespace, on, to_device
 from gpugrad.interop.extra import need
 from gpugrad.interop.onnx_ops import FORMS, HINTS
-from gpugrad.interop.onnx_trace import Call, Recorder, Value
+from gpugrad.interop.onnx_trace import Call, Recorder, Value, is_own
 from gpugrad.nn.module import Module
 from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.kinds import flatten, unflatten
@@ -179,6 +179,7 @@ class Step:
 
     def __init__(self, graph: _Graph, call: Call, other: Call) -> None:
         self.graph = graph
+        self.primitive = call.primitive
         self.name = call.primitive.name
         self.operands, self.params, self.outs = call.operands, call.params, call.outs
         self.out = call.out
@@ -344,7 +345,7 @@ class _Graph:
 
     def add(self, step: Step) -> None:
         """Write the nodes of one operation."""
-        form = FORMS.get(step.name)
+        form = FORMS.get(step.name) if is_own(step.primitive) else None
         if form is None:
             hint = HINTS.get(step.name)
             raise NotImplementedError(

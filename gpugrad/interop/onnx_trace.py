@@ -10,8 +10,9 @@ import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box, box
-from gpugrad.core.primitive import Primitive
+from gpugrad.core.primitive import Primitive, registry
 from gpugrad.core.trace import Trace, check_level
+from gpugrad.kernels import fused
 from gpugrad.kernels.activation import Elu, Gelu, GeluTanh, LeakyRelu, Relu, Selu, Sigmoid, Tanh
 from gpugrad.ops.activation import VALUE, activation_p, dropout_p
 from gpugrad.ops.attention import attend
@@ -46,7 +47,13 @@ from gpugrad.ops.pool import max_pool_p
 from gpugrad.ops.reductions import max_p, mean_p
 from gpugrad.ops.shape import expand_dims, reshape, swapaxes
 from gpugrad.ops.softmax import softmax_p
+from gpugrad.transforms.fuse import Fused, replay
 from gpugrad.transforms.kinds import unflatten
+
+
+def is_own(primitive: Primitive) -> bool:
+    """Whether it is gpugrad's, and no user's of that name."""
+    return registry.get(primitive.name) is primitive
 
 
 class Value:
@@ -86,14 +93,12 @@ class Recorder(Trace):
         return box(raw, self, Value(raw))
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        composed = COMPOSED.get(primitive.name)
-        if composed is not None:
-            out = composed(*args, **params)
-            if out is not None:
-                if primitive.multiple:
-                    return out
-                like = primitive.shape(*[shape_dtype(a) for a in args], **params)
-                return cast(out, like.dtype)
+        out = self._composed(primitive, args, params)
+        if out is not None:
+            if primitive.multiple:
+                return out
+            like = primitive.shape(*[shape_dtype(a) for a in args], **params)
+            return cast(out, like.dtype)
         operands = []
         for a in args:
             if isinstance(a, Box) and a._trace is self:
@@ -106,6 +111,15 @@ class Recorder(Trace):
         outs = [self.enter(o) for o in (y if primitive.multiple else (y,))]
         self.calls.append(Call(primitive, operands, params, [o._payload for o in outs]))
         return tuple(outs) if primitive.multiple else outs[0]
+
+    def _composed(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """The result by other primitives; None where ONNX has this one."""
+        if isinstance(primitive, Fused):
+            dtype = fused.result_dtype([raw_of(a) for a in args])
+            outs = tuple([cast(y, dtype) for y in replay(primitive.program, args)])
+            return outs if primitive.multiple else outs[0]
+        composed = COMPOSED.get(primitive.name) if is_own(primitive) else None
+        return None if composed is None else composed(*args, **params)
 
 
 # ---------------------------------------------------------------- in terms of other primitives

@@ -43,9 +43,9 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
         Without PyTorch.
     """
 
-    def on_tensors(*args: Any) -> Any:
+    def on_tensors(*args: Any, **kwargs: Any) -> Any:
         torch = need("torch", "torch")
-        leaves, tree = flatten(args)
+        leaves, tree = flatten((args, kwargs))
         where = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
         found: dict[str, Any] = {}
 
@@ -53,7 +53,8 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
             full = list(leaves)
             for i, x in zip(where, arrays, strict=True):
                 full[i] = x
-            outs, found["tree"] = flatten(f(*unflatten(tree, full)))
+            given, named_ones = unflatten(tree, full)
+            outs, found["tree"] = flatten(f(*given, **named_ones))
             return outs
 
         outs = _function().apply(flat, *[leaves[i] for i in where])

@@ -133,6 +133,9 @@ def test_functions_of_two_arrays(name):
     check(f, WHOLE, X[:1])
 
 
+own_rule = gg.custom_vjp(lambda x: gnp.log(1 + gnp.exp(x)))
+own_rule.defvjp(lambda x: (own_rule(x), x), lambda x, g: (g * special.expit(x),))
+
 CASES = {
     "power": (lambda x: x**3 + x**1.5, POSITIVE),
     "whole numbers": (lambda n: (n // 5, n % 5, n & 3, ~n, n / 2, -n), WHOLE),
@@ -172,6 +175,8 @@ CASES = {
     "logit": (lambda x: special.logit(0.3 + 0.1 * gnp.tanh(x)), X),
     "segments": (lambda x, s: segment.segment_sum(x, s, 3), X, np.array([2, -1, 2])),
     "rows": (lambda x, n: segment.take_rows_p(x, n), X, np.array([2, -1, 2, 3])),
+    "own rule": (lambda x: own_rule(x) + gg.fuse(lambda x: gnp.tanh(x) * x)(x), X),
+    "fused": (lambda x: gg.fuse(lambda x: (gnp.where(x > 0, 1.0, 0.0), x * x))(x), X),
     "stop": (lambda x: gg.stop_gradient(x) * gg.checkpoint(gnp.sin)(x), X),
 }
 
@@ -336,6 +341,16 @@ def test_an_operation_without_a_form_is_named():
         export(mlp().train(), X)
     with pytest.raises(NotImplementedError, match=r"batch_norm .*model.eval\(\)"):
         export(cnn().train(), RNG.normal(size=(3, 1, 8, 8)).astype("f4"))
+
+
+def test_an_operation_of_the_user_s_is_not_taken_for_ours():
+    @gg.primitive
+    def tanh(x):
+        return x + 1
+
+    with pytest.raises(NotImplementedError, match="the operation tanh has no form"):
+        export(tanh, X)
+    check(gnp.tanh, X)
 
 
 def test_what_a_dynamic_batch_cannot_have():

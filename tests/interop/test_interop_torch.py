@@ -73,6 +73,15 @@ def test_pytrees_settings_and_integers_pass_through():
     np.testing.assert_allclose(table.grad.numpy(), want)
 
 
+def test_keywords_are_arguments_too():
+    x, w = tensors(X, W)
+    as_function(ours)(x=x, w=w).sum().backward()
+    want = gg.grad(lambda x, w: ours(x, w).sum(), 1)(X, W)
+    np.testing.assert_allclose(w.grad.numpy(), want)
+    f = from_torch(lambda x, *, w: theirs(x, w))
+    np.testing.assert_allclose(gg.grad(lambda w: f(X, w=w).sum())(W), want)
+
+
 def test_only_what_needs_a_gradient_gets_one():
     x, w = tensors(X, W)
     as_function(ours)(x.detach(), w).sum().backward()
