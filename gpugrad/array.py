@@ -43,16 +43,21 @@ from gpugrad.ops import (
 )
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.creation import raw_of
+from gpugrad.ops.operands import as_arrays
 
 
 def _binary(op: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
     def forward(self: Array, other: Any) -> Any:
-        return op(self, other)
+        return op(self, other if type(other) not in _LISTS else as_arrays(self, other)[1])
 
     def reflected(self: Array, other: Any) -> Any:
-        return op(other, self)
+        return op(other if type(other) not in _LISTS else as_arrays(self, other)[1], self)
 
     return forward, reflected
+
+
+_LISTS = {list, tuple}
+"""Operands that are arrays beside an array, on its device."""
 
 
 def _in_place(op: Callable[[Any, Any], Any], raw_op: Callable[[Any, Any], Any]) -> Any:
@@ -598,6 +603,8 @@ class Array(Box):
 
     def _write(self, op: Any, raw_op: Any, other: Any) -> Array:
         """``self op= other``: into the buffer where nothing else needs it, else an error."""
+        if type(other) in _LISTS:
+            other = as_arrays(self, other)[1]
         traced = isinstance(other, Box) and other._trace is not None
         quiet = BASE.level <= state.quiet
         if self.requires_grad:

@@ -214,6 +214,21 @@ def test_a_raw_array_on_either_side(device, name):
     assert isinstance(op(raw, leaf(device, b)), gg.Array)
 
 
+@pytest.mark.parametrize("name", [*ARITHMETIC, *COMPARISON, "matmul"])
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_list_on_either_side(device, name, kind):
+    op = getattr(operator, name)
+    a, items = np.array([1.0, 2.0, 3.0]), kind([2, 0.5, 4.0])
+    same(op(wrap(device, a), items), op(a, items))
+    same(op(items, wrap(device, a)), op(np.array(items), a))
+
+
+def test_a_list_in_place(device):
+    a = wrap(device, np.array([1.0, 2.0]))
+    a += [1.0, 2.0]
+    same(a, np.array([2.0, 4.0]))
+
+
 @pytest.mark.parametrize("name", BITWISE)
 def test_a_raw_array_on_the_left_of_a_bitwise_operator(device, name):
     op = getattr(operator, name)

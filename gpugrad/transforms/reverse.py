@@ -207,11 +207,7 @@ def value_and_grad(
                 f"{what}: the function must return one number, it returned shape {shape}. "
                 "Reduce it with np.mean or np.sum, or use vjp, jacobian or elementwise_grad."
             )
-        if not holomorphic and dtype.kind == "c":
-            raise TypeError(
-                f"{what}: the function must return a real number, it returned {dtype}. Take "
-                "its real part or absolute value; for a holomorphic function use holomorphic_grad."
-            )
+        _check_real(dtype, holomorphic, what)
         on_tape = isinstance(loss, Box) and loss._trace is run.tape
         grads = run.pull([(loss, one_like(loss._value))] if on_tape else [], retain_graph=False)
         g = grads[0] if isinstance(argnums, int) else tuple(grads)
@@ -219,6 +215,15 @@ def value_and_grad(
         return ((value, run.result(aux)), g) if has_aux else (value, g)
 
     return named(f, wrapped, "value_and_grad")
+
+
+def _check_real(dtype: np.dtype[Any], holomorphic: bool, what: str) -> None:
+    if dtype.kind == "c" and not holomorphic:
+        raise TypeError(
+            f"{what}: the function must return a real number, it returned {dtype}. Take its real "
+            "part or absolute value; for a holomorphic function use holomorphic_grad, or pass "
+            "holomorphic=True."
+        )
 
 
 def grad(
@@ -271,8 +276,12 @@ def holomorphic_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) ->
     return grad(f, argnums, holomorphic=True)
 
 
-def elementwise_grad(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
+def elementwise_grad(
+    f: Callable[..., Any], argnums: int = 0, *, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The sum of each column of the Jacobian: the derivative, for an elementwise ``f``.
+
+    Complex values are refused unless ``f`` is said to be ``holomorphic``, as by `grad`.
 
     Examples
     --------
@@ -286,6 +295,7 @@ def elementwise_grad(f: Callable[..., Any], argnums: int = 0) -> Callable[..., A
             f, args, kwargs, select(argnums, len(args), "elementwise_grad"), "elementwise_grad"
         )
         y = one_output(run.out, "elementwise_grad")
+        _check_real(shape_dtype(y).dtype, holomorphic, "elementwise_grad")
         on_tape = isinstance(y, Box) and y._trace is run.tape
         roots = [(y, one_like(y._value))] if on_tape else []
         return run.pull(roots, retain_graph=False)[0]

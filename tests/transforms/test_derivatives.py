@@ -160,6 +160,10 @@ def test_complex_jacobians():
 
 def test_elementwise_and_holomorphic():
     np.testing.assert_allclose(gg.elementwise_grad(np.tanh)(X), 1 - np.tanh(X) ** 2)
+    z = X + 1j
+    np.testing.assert_allclose(
+        gg.elementwise_grad(np.tanh, holomorphic=True)(z), 1 - np.tanh(z) ** 2
+    )
     each = gg.elementwise_grad(gg.elementwise_grad(np.sin))
     np.testing.assert_allclose(each(X), -np.sin(X))
     z = X + 1j * Y

@@ -73,6 +73,11 @@ CASES = {
         TypeError,
         "must return a real number, it returned complex128.*holomorphic_grad",
     ),
+    "complex in elementwise_grad": (
+        lambda: gg.elementwise_grad(lambda x: x * 1j)(X),
+        TypeError,
+        "elementwise_grad: the function must return a real number, it returned complex128",
+    ),
     "no pair": (
         lambda: gg.grad(total, has_aux=True)(X),
         TypeError,
