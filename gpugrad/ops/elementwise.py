@@ -89,6 +89,28 @@ def summed(rule: Rule | None, operand: str) -> Rule | None:
     return vjp
 
 
+def _by_dot(vjp: Rule) -> Rule:
+    """A product's VJP where one factor is a number: the sum of products without the products.
+
+    In double precision, to which the order of the sum does not matter much.
+    """
+
+    def faster(g: Any, other: Any, fit: Any) -> Any:
+        if (
+            fit is not None
+            and not fit.shape
+            and type(g) is type(other) is np.ndarray
+            and g.dtype == other.dtype == fit.dtype == np.float64
+            and g.shape == other.shape
+        ):
+            return g.ravel().dot(other.ravel())
+        return vjp(g, other, fit)
+
+    faster.names = vjp.names  # type: ignore[attr-defined]
+    faster.even = vjp.even  # type: ignore[attr-defined]
+    return faster
+
+
 def widened(rule: Rule | None) -> Rule | None:
     """A JVP from a derivative: the product brought to the output's shape and dtype."""
     if rule is None:
@@ -149,6 +171,7 @@ where: Primitive = Elementwise(
 add = binary("add", lambda g: g, lambda g: g)
 subtract = binary("subtract", lambda g: g, lambda g: -g)
 multiply = binary("multiply", lambda g, b: g * b, lambda g, a: g * a)
+multiply.vjp = tuple(_by_dot(rule) for rule in multiply.vjp)
 divide = binary("divide", lambda g, b: g / b, lambda g, a, b: -(g / b) * (a / b))
 negative = unary("negative", lambda g: -g)
 positive = unary("positive", lambda g: g)
