@@ -135,10 +135,28 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where it is: the epoch, the batch within it, and how its order was drawn."""
-        return {"epoch": self.epoch, "batch": self.batch, "generator": dict(self._start)}
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "generator": dict(self._start),
+            "records": len(self.data),
+            "batch_size": self.batch_size,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where another was."""
+        """Continue where another was.
+
+        Raises
+        ------
+        ValueError
+            If it had another number of records or another batch size.
+        """
+        theirs, ours = (state["records"], state["batch_size"]), (len(self.data), self.batch_size)
+        if theirs != ours:
+            raise ValueError(
+                f"{theirs[0]} records in batches of {theirs[1]}, here are {ours[0]} in batches of "
+                f"{ours[1]}"
+            )
         self.generator.load_state_dict(state["generator"])
         self._start = self.generator.state_dict()
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])

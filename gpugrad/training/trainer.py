@@ -270,9 +270,9 @@ class Trainer:
         improved = self._judge(record)
         if self.folder is not None:
             self._append(self.folder, record)
-            self.save()
-            if improved:
+            if improved:  # first: what stops between the two is done again, and this with it
                 write_state(self.folder / "best.safetensors", self.state_dict())
+            self.save()
         for callback in self.callbacks:
             callback(record)
 
@@ -373,18 +373,24 @@ class Trainer:
                 f"{source} is of another run: {len(state['random'])} random generators and extras "
                 f"{sorted(state['extras'])}, expected {len(generators)} and {sorted(self.extras)}"
             )
-        weights = {name: value.copy() for name, value in self.model.state_dict().items()}
-        load_weights(self.model, state, source)
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (ValueError, KeyError) as error:
-            self.model.load_state_dict(weights)
-            raise CheckpointError(f"{source} is of another optimizer: {error.args[0]}") from error
+        parts: dict[str, Any] = {"loader": self.loader, "optimizer": self.optimizer, **self.extras}
         if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
-        self.loader.load_state_dict(state["loader"])
-        for name, extra in self.extras.items():
-            extra.load_state_dict(state["extras"][name])
+            parts["schedule"] = self.schedule
+        before = {name: part.state_dict() for name, part in parts.items()}
+        weights = {name: value.copy() for name, value in self.model.state_dict().items()}
+        given = {**state["extras"], **state}
+        name = "model"
+        try:
+            load_weights(self.model, state, source)
+            for name, part in parts.items():
+                part.load_state_dict(given[name])
+        except (ValueError, KeyError, TypeError) as error:
+            self.model.load_state_dict(weights)
+            for each, part in parts.items():
+                part.load_state_dict(before[each])
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f"{source} is of another {name}: {error.args[0]}") from error
         for generator, where in zip(generators, state["random"], strict=True):
             generator.load_state_dict(where)
         self.step = state["step"]

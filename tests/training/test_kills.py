@@ -6,6 +6,7 @@ test_kills.py` is the whole of it.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from small_run import bits
 
-from gpugrad.training import Checkpoints
+from gpugrad.training import Checkpoints, read_state
 
 KILLS = {"cpu": int(os.environ.get("GPUGRAD_KILLS", 6))}
 KILLS["cuda"] = int(os.environ.get("GPUGRAD_KILLS", 1))
@@ -33,7 +34,11 @@ def start(device, folder):
 
 
 def end(folder):
-    return bits(Checkpoints(folder / "checkpoints").newest().state)
+    """All that a run leaves, but for the times."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    files = [folder / "best.safetensors", folder / "model.safetensors"]
+    files += Checkpoints(folder / "checkpoints").paths()
+    return [bits(json.loads(line)) for line in lines], {p.name: bits(read_state(p)) for p in files}
 
 
 def finish(device, folder):

@@ -262,6 +262,33 @@ def test_another_models_checkpoint_is_refused(tmp_path):
     assert bits(again.state_dict()) == before
 
 
+def test_other_data_is_refused_and_nothing_changed(tmp_path):
+    run = trainer("cpu", tmp_path, epochs=1)
+    run.fit()
+    again = trainer("cpu", tmp_path)
+    again.loader = Loader(Arrays(X[:9], Y[:9]), 4)
+    before = bits(again.state_dict())
+    said = "of another loader: 40 records in batches of 16, here are 9 in batches of 4"
+    with pytest.raises(CheckpointError, match=said):
+        again.resume()
+    assert bits(again.state_dict()) == before
+
+
+@pytest.mark.cuda
+def test_a_run_goes_on_on_another_device(cuda, tmp_path):
+    trainer("cpu", tmp_path, epochs=1).fit()
+    run = trainer("cuda:0", tmp_path, epochs=2)
+    assert run.resume()
+    records = run.fit()
+    assert [r.device for r in records] == ["cpu", "cuda:0"]
+    back = trainer("cpu", tmp_path, epochs=3)
+    assert back.resume()
+    records = back.fit()
+    whole = trainer("cpu", None, epochs=3).fit()
+    for ours, theirs in zip(records, whole, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+
+
 def test_a_new_run_replaces_the_old_one(tmp_path):
     trainer("cpu", tmp_path).fit()
     trainer("cpu", tmp_path, epochs=1).fit()
