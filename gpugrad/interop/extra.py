@@ -7,14 +7,15 @@ from typing import Any
 
 
 def need(module: str, extra: str) -> Any:
-    """The module, or an error that says which extra brings it."""
+    """The module, or an error that says which extra brings its library."""
+    library = module.partition(".")[0]
     try:
-        return import_module(module)
+        import_module(library)
     except ModuleNotFoundError as error:
-        library = module.partition(".")[0]
         if error.name != library:
             raise
         raise ModuleNotFoundError(
             f'this needs {library}, which is not installed: pip install "gpugrad[{extra}]"',
             name=library,
         ) from error
+    return import_module(module)
