@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,6 +141,7 @@ def name_of(dtype: Any) -> str:
 
 
 @lru_cache(maxsize=64)
+@cache  # a dtype's name is slow to make
 def wide(dtype: Any) -> np.dtype[Any]:
     """The dtype in which elements of ``dtype`` are summed."""
     dtype = np.dtype(dtype)

@@ -193,13 +193,16 @@ class MultiheadAttention(Module):
         return y, gnp.mean(weights, axis=1) if average_attn_weights else weights
 
     def _heads(self, query: Any, key: Any, value: Any) -> list[Any]:
+        width = self.embed_dim // self.num_heads
         if query is key is value:  # one product in place of three
-            parts = gnp.split(linear(query, self.in_proj_weight, self.in_proj_bias), 3, axis=-1)
+            both = linear(query, self.in_proj_weight, self.in_proj_bias)
+            # Apart along an axis of its own: the three gradients come together in one copy.
+            shape = (*query.shape[:2], 3, self.num_heads, width)
+            parts = gnp.split(gnp.reshape(both, shape), 3, axis=2)
         else:
             weights = gnp.split(self.in_proj_weight, 3)
             biases = [None] * 3 if self.in_proj_bias is None else gnp.split(self.in_proj_bias, 3)
             parts = [linear(*each) for each in zip((query, key, value), weights, biases)]
-        width = self.embed_dim // self.num_heads
         shaped = [gnp.reshape(p, (*p.shape[:2], self.num_heads, width)) for p in parts]
         return [gnp.swapaxes(p, 1, 2) for p in shaped]
 
@@ -234,7 +237,7 @@ def _masked(scores: Any, mask: Any, causal: bool, q: Any = None, k: Any = None) 
     return scores
 
 
-_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu}
+_ACTIVATIONS: dict[str, Callable[..., Any]] = {"relu": relu, "gelu": gelu}
 
 
 class _Layer(Module):
@@ -278,10 +281,18 @@ class _Layer(Module):
             setattr(self, f"norm{i + 1}", LayerNorm(d_model, layer_norm_eps, bias=bias, **own))
         self.drop = Dropout(dropout, generator=generator)
         self.norm_first = norm_first
-        self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
+        self.activation: Callable[..., Any] = (
+            _ACTIVATIONS[activation] if isinstance(activation, str) else activation
+        )
 
     def _feed_forward(self, x: Any) -> Any:
-        return self.drop(self.linear2(self.drop(self.activation(self.linear1(x)))))
+        weight, bias = self.linear1.weight, self.linear1.bias
+        x = linear(x, weight)
+        if self.activation in _ACTIVATIONS.values() and bias is not None and bias.dtype == x.dtype:
+            x = self.activation(x, bias=bias)  # in one pass, and in one pass back
+        else:
+            x = self.activation(x if bias is None else x + bias)
+        return self.drop(self.linear2(self.drop(x)))
 
     def _around(self, norm: Any, part: Callable[[Any], Any], x: Any) -> Any:
         return x + part(norm(x)) if self.norm_first else norm(x + part(x))
