@@ -8,7 +8,8 @@ array([1., 1.])
 from importlib import import_module
 from typing import Any
 
-from gpugrad import numpy
+from gpugrad import amp, numpy
+from gpugrad.amp import autocast
 from gpugrad.array import Array
 from gpugrad.core.abstract import ShapeDtype
 from gpugrad.core.debug import debug
@@ -65,7 +66,9 @@ __all__ = [
     "OutOfMemoryError",
     "ShapeDtype",
     "TapeError",
+    "amp",
     "asarray",
+    "autocast",
     "best_device",
     "checkpoint",
     "cuda_available",

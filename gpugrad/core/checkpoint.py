@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpugrad.core.errors import TapeError
-from gpugrad.core.trace import Trace, state
+from gpugrad.core.trace import Trace, casting, state
 
 
 class Region:
@@ -20,6 +20,7 @@ class Region:
 
     __slots__ = (
         "_args",
+        "_casting",
         "_counts",
         "_depth",
         "_function",
@@ -43,6 +44,7 @@ class Region:
         # The second run must nest and record as the first did, wherever it is asked for.
         self._depth = state.depth
         self._quiet = state.quiet
+        self._casting = state.casting
 
     def run(self) -> Any:
         """Call the function with this region in force."""
@@ -51,7 +53,10 @@ class Region:
         state.depth = max(state.depth, self._depth)
         state.quiet = self._quiet
         try:
-            return self._function(*self._args, **self._kwargs)
+            if self._casting is state.casting:
+                return self._function(*self._args, **self._kwargs)
+            with casting(self._casting):  # as it was the first time
+                return self._function(*self._args, **self._kwargs)
         finally:
             state.region, state.depth, state.quiet = before
 
@@ -84,6 +89,7 @@ class Region:
         again = Region(self._function, self._args, self._kwargs)
         again._refilling = tape
         again._depth, again._quiet, again._outer = self._depth, self._quiet, None
+        again._casting = self._casting
         made = again._made[tape] = {}
         again.run()
         # The nodes recorded just now point at nothing that outlives this call: only their

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpugrad.core.box import Box, box, constant
 from gpugrad.core.primitive import fetch, residual_names
-from gpugrad.core.trace import Trace, check_level
+from gpugrad.core.trace import Trace, check_level, uncast
 from gpugrad.core.under import device_under
 from gpugrad.device import on
 
@@ -44,6 +44,7 @@ class Forward(Trace):
         return constant(y) if t is None else box(y, self, t)
 
 
+@uncast
 def push(
     primitive: Primitive,
     tangents: Sequence[Any],

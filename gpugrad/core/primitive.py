@@ -31,7 +31,7 @@ from gpugrad.core import debug
 from gpugrad.core.abstract import fit, shape_dtype
 from gpugrad.core.box import BOX_TYPES, Box, any_box, constant
 from gpugrad.core.errors import explain
-from gpugrad.core.trace import leaked, state
+from gpugrad.core.trace import autocasting, leaked, state
 from gpugrad.device import HOST_TYPES, common_device, namespace, on
 
 Rule = Callable[..., Any]
@@ -249,6 +249,8 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __call__(self, *args: Any, **params: Any) -> Any:
+        if autocasting and state.casting is not None:
+            args = tuple(state.casting(self, args))
         top = None
         boxed = False
         for a in args:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gpugrad.core import debug
 from gpugrad.core.box import BOX_TYPES, Box, box, constant, hold, lend, new
 from gpugrad.core.errors import NonFiniteError, TapeError
-from gpugrad.core.trace import Trace, check_level, state
+from gpugrad.core.trace import Trace, check_level, state, uncast
 from gpugrad.core.under import device_under, strip_all
 from gpugrad.device import HOST_TYPES, on
 
@@ -205,6 +205,7 @@ def no_grad() -> Iterator[None]:
         state.quiet = before
 
 
+@uncast
 def backward(
     roots: Iterable[tuple[Node, Any]],
     *,

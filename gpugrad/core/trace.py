@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from gpugrad.core.checkpoint import Region
     from gpugrad.core.primitive import Primitive
+
+
+Casting = Callable[["Primitive", Sequence[Any]], Sequence[Any]]
+"""What `autocast` does to the operands of a primitive."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _State(threading.local):
@@ -19,9 +26,41 @@ class _State(threading.local):
     """Tapes of this level and below do not record (``no_grad``)."""
     region: Region | None = None
     """The checkpointed function that is running, if any."""
+    casting: Casting | None = None
+    """What is done to operands first (``autocast``)."""
 
 
 state = _State()
+
+
+autocasting: list[None] = []
+"""As long as in some thread operands are cast: empty, it costs an operation next to nothing."""
+
+
+@contextmanager
+def casting(cast: Casting | None) -> Iterator[None]:
+    """Apply ``cast`` to the operands of what this thread computes inside; None: leave them."""
+    before = state.casting
+    state.casting = cast
+    autocasting.append(None)
+    try:
+        yield
+    finally:
+        autocasting.pop()
+        state.casting = before
+
+
+def uncast(f: F) -> F:
+    """``f`` for which operands stay as they are: a derivative keeps the dtypes of its function."""
+
+    @wraps(f)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        if state.casting is None:
+            return f(*args, **kwargs)
+        with casting(None):
+            return f(*args, **kwargs)
+
+    return plain  # type: ignore[return-value]
 
 
 class Trace:

@@ -9,6 +9,7 @@ import math
 from typing import Any, Literal
 
 import gpugrad.numpy as gnp
+from gpugrad.amp import widened
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.ops.elementwise import where
 from gpugrad.scipy.special import xlogy
@@ -59,6 +60,7 @@ def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     2.0
     """
     _same_shape(input, target, "mse_loss")
+    input, target = widened(input, target)
     difference = input - target
     return _reduced(difference * difference, reduction, "mse_loss")
 
@@ -66,6 +68,7 @@ def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
 def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     """``|input - target|``."""
     _same_shape(input, target, "l1_loss")
+    input, target = widened(input, target)
     return _reduced(gnp.abs(input - target), reduction, "l1_loss")
 
 
@@ -77,6 +80,7 @@ def huber_loss(input: Any, target: Any, reduction: Reduction = "mean", delta: fl
     if delta <= 0:
         raise ValueError(f"huber_loss: delta is positive, got {delta}")
     _same_shape(input, target, "huber_loss")
+    input, target = widened(input, target)
     d = gnp.abs(input - target)
     losses = where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta))
     return _reduced(losses, reduction, "huber_loss")
@@ -113,6 +117,7 @@ def binary_cross_entropy_with_logits(
     """
     what = "binary_cross_entropy_with_logits"
     _same_shape(input, target, what)
+    input, target = widened(input, target)
     # log(1 - p) = -softplus(input), log p = -softplus(-input); logaddexp overflows nowhere.
     if pos_weight is None:
         losses = gnp.logaddexp(0, input) - target * input
@@ -154,6 +159,7 @@ def nll_loss(
             f"nll_loss: input of shape {scores.shape} needs a target of shape {expected}, got "
             f"{classes.shape}"
         )
+    (input,) = widened(input)
     counted = target != ignore_index
     safe = gnp.where(counted, target, 0)
     picked = gnp.take_along_axis(input, gnp.expand_dims(safe, axis), axis=axis)
@@ -184,6 +190,7 @@ def kl_div(
         ``target`` holds log probabilities too.
     """
     _same_shape(input, target, "kl_div")
+    input, target = widened(input, target)
     if log_target:
         losses = gnp.exp(target) * (target - input)
     else:
@@ -195,6 +202,7 @@ def kl_div(
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """``x1·x2 / (max(|x1|, eps) max(|x2|, eps))`` along the axis ``dim``."""
+    x1, x2 = widened(x1, x2)
 
     def length(x: Any) -> Any:
         # The square root of what is clipped: the gradient at 0 is 0, not NaN.
@@ -248,6 +256,7 @@ def triplet_margin_loss(
     reduction : {"mean", "sum", "none"}
         What is returned.
     """
+    anchor, positive, negative = widened(anchor, positive, negative)
 
     def distance(a: Any, b: Any) -> Any:
         return gnp.sum(gnp.abs(a - b + eps) ** p, axis=-1) ** (1 / p)

@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from gpugrad import random
+from gpugrad.amp import narrowed
 from gpugrad.array import Array
+from gpugrad.core.trace import autocasting
 from gpugrad.device import Device
 from gpugrad.nn.module import Module, parameter
 from gpugrad.ops.linear import linear_p
@@ -36,6 +38,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(np.ones(2), np.eye(3, 2), np.ones(3))
     array([2., 2., 1.])
     """
+    if autocasting:
+        x, weight, bias = narrowed(x, weight, bias)
     dtype = x.dtype
     one = dtype == weight.dtype and (bias is None or dtype == bias.dtype)
     if one and x.ndim and dtype.char in "fdFD":

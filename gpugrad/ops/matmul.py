@@ -13,6 +13,7 @@ import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
 from gpugrad.core.primitive import Primitive
+from gpugrad.kernels.many import NARROW, name_of
 from gpugrad.ops.broadcast import broadcast_to, sum_p, unbroadcast
 from gpugrad.ops.cast import cast
 from gpugrad.ops.creation import counting
@@ -40,15 +41,27 @@ def product(a: Any, b: Any) -> Any:
         # One matrix for a stack is one product over all rows: NumPy would make one for each.
         rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
         return rows.dot(b).reshape(*a.shape[:-1], b.shape[1])
+    if type(a) is type(b) is np.ndarray and a.dtype == b.dtype and name_of(a.dtype) in NARROW:
+        # Neither the BLAS nor NumPy has these: summed in float32 and rounded, as on CUDA.
+        y = product(a.astype(np.float32), b.astype(np.float32))
+        with np.errstate(over="ignore"):
+            return y.astype(a.dtype)
     return a @ b
+
+
+def _dtype(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of a product, an error where NumPy has none."""
+    if a == b and name_of(a) in NARROW:
+        return a
+    found: np.dtype[Any] = np.matmul(np.empty((0, 0), a), np.empty((0, 0), b)).dtype
+    return found
 
 
 def _matmul_shape(a: ShapeDtype, b: ShapeDtype) -> ShapeDtype:
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not multiply")
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    probe = np.matmul(np.empty((0, 0), a.dtype), np.empty((0, 0), b.dtype))
-    return ShapeDtype((*stack, a.shape[-2], b.shape[-1]), probe.dtype)
+    return ShapeDtype((*stack, a.shape[-2], b.shape[-1]), _dtype(a.dtype, b.dtype))
 
 
 def _left_vjp(g: Any, b: Any, a_like: ShapeDtype) -> Any:
@@ -453,8 +466,7 @@ def _contraction(xp: Any, a: Any, b: Any, *, spec: Spec) -> Any:
 def _contract_shape(a: ShapeDtype, b: ShapeDtype, *, spec: Spec) -> ShapeDtype:
     sizes = {**dict(zip(spec[0], a.shape)), **dict(zip(spec[1], b.shape))}
     apart = set(spec[0]) | set(spec[1]) == set(spec[2])  # nothing is summed: a product
-    probes = [np.empty((0,) if apart else (0, 0), v.dtype) for v in (a, b)]
-    dtype = (np.multiply if apart else np.matmul)(*probes).dtype
+    dtype = np.result_type(a.dtype, b.dtype) if apart else _dtype(a.dtype, b.dtype)
     return ShapeDtype(tuple(sizes[c] for c in spec[2]), dtype)
 
 

@@ -40,6 +40,8 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.param_groups: list[Group] = []
         self.state: dict[int, dict[str, Any]] = {}  # by the parameter's id
+        self.summary: Any = None
+        """Of the last step that clipped or divided: the norm, and 1 if it was left out, raw."""
         given = list(params)
         if not given:
             raise ValueError(f"{type(self).__name__}: no parameters were given")
@@ -109,7 +111,9 @@ class Optimizer:
         common: dict[str, Any] = {}
         if max_norm is not None or unscale is not None:
             common = {"limit": max_norm, "unscale": strip(unscale)}
-            common["summary"] = _summary([(p, g) for _, *both in ready for p, g in zip(*both)])
+            common["summary"] = self.summary = _summary(
+                [(p, g) for _, *both in ready for p, g in zip(*both)]
+            )
         for group, params, raw in ready:
             for cohort in self._cohorts(group, params):
                 chosen = [params[i] for i in cohort]
