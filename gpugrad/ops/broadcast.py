@@ -95,13 +95,11 @@ def unbroadcast(g: Any, like: ShapeDtype) -> Any:
     shape = g.shape
     if shape != like.shape:
         made = len(shape) - len(like.shape)
-        ones = tuple(
-            a for a in range(made, len(shape)) if like.shape[a - made] == 1 and shape[a] != 1
-        )
+        ones = [a for a in range(made, len(shape)) if like.shape[a - made] == 1 != shape[a]]
         if made:
             g = sum_p(g, axis=tuple(range(made)), keepdims=False)
         if ones:
-            g = sum_p(g, axis=tuple(a - made for a in ones), keepdims=True)
+            g = sum_p(g, axis=tuple([a - made for a in ones]), keepdims=True)
     if g.dtype == like.dtype:
         return g
     if like.dtype.kind != "c" and is_complex(g):

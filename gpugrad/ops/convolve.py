@@ -31,7 +31,10 @@ def _convolve(xp: Any, a: Any, b: Any, *, mode: str, method: str) -> Any:
     dtype = a.dtype if a.dtype == b.dtype else np.result_type(a.dtype, b.dtype)
     if dtype.char not in "fdFD" and is_inexact(dtype):  # the libraries lack the narrow types
         a, b = a.astype(np.float32), b.astype(np.float32)
-    if xp is np and a.ndim == 1 and method != "fft" and min(a.size, b.size) <= _SHORT:
+    short = min(a.size, b.size)
+    if mode == "valid":
+        short = min(short, abs(a.size - b.size))
+    if xp is np and a.ndim == 1 and method != "fft" and short <= _SHORT:
         y = np.convolve(a, b, mode)  # type: ignore[call-overload]
     elif xp is np:
         y = scipy_for(xp, "signal").convolve(a, b, mode=mode, method=method)
@@ -44,7 +47,7 @@ def _convolve(xp: Any, a: Any, b: Any, *, mode: str, method: str) -> Any:
 
 
 _SHORT = 64
-"""A signal so short is convolved directly, without SciPy's time to choose a method."""
+"""A signal or a result so short is convolved directly, without SciPy's time to choose a method."""
 
 _FEW = 1 << 24
 """On CUDA up to so many products are done as a matrix product with windows, above by FFT.

@@ -55,7 +55,7 @@ def _mean(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     if xp is np and type(x) is np.ndarray and x.dtype.char in "fdFD":
         # What np.mean comes down to, at a third of its price for small arrays.
         total = np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
-        return total / _count(x.shape, axis)
+        return total / float(_count(x.shape, axis))  # NumPy converts an int at more cost
     return xp.mean(x, axis=axis, keepdims=keepdims)
 
 
