@@ -130,6 +130,39 @@ def test_train_digits(device, capsys, tmp_path):
     assert all(name in files for name in (str(out), *names))
 
 
+def test_a_run_goes_on(capsys, tmp_path):
+    def weights(name):
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    command = [*DIGITS, "--device", "cpu", "--batch-size", "200"]
+    assert main([*command, "--epochs", "4", "--out", str(tmp_path / "whole")]) == 0
+    assert main([*command, "--epochs", "1", "--out", str(tmp_path / "parts")]) == 0
+    assert weights("whole") != weights("parts")
+    capsys.readouterr()
+    resumed = [*command, "--epochs", "4", "--out", str(tmp_path / "parts"), "--resume"]
+    assert main(resumed) == 0
+    assert [line[:9] for line in capsys.readouterr().out.splitlines()[:-2]] == [
+        f"epoch {n}/4" for n in (2, 3, 4)
+    ]
+    assert weights("whole") == weights("parts")
+    (tmp_path / "parts" / "checkpoints" / "step-00000032.safetensors").write_bytes(b"torn")
+    assert main(resumed) == 0
+    assert weights("whole") == weights("parts")
+    assert "passed over: " in capsys.readouterr().err
+    assert main([*resumed, "--seed", "1"]) == 1
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"gpugrad: .*of a run with other settings, seed=0, not 1: use .*\n", err)
+    assert main([*resumed, "--model", "cnn"]) == 1
+    assert weights("whole") == weights("parts")
+
+
+def test_event_files(capsys, tmp_path):
+    pytest.importorskip("tensorboardX")
+    command = [*DIGITS, "--device", "cpu", "--epochs", "1", "--tensorboard"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+
+
 def test_the_best_device_is_the_default(capsys, tmp_path):
     import gpugrad as gg
 

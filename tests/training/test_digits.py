@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 import gpugrad as gg
-from gpugrad.data.digits import Digits, load_digits
+from gpugrad.data.digits import Digits, load_digits, warped
 from gpugrad.training import digits
 from gpugrad.training.pictures import draw_misclassified
 
@@ -99,6 +99,41 @@ def test_same_curve_on_cpu_and_cuda(cuda, tmp_path):
 def test_bit_for_bit_on_one_device(device, tmp_path):
     first, again = (run(device, tmp_path, epochs=2) for _ in range(2))
     assert curve(first) == curve(again)
+
+
+def test_convolutions(tmp_path):
+    # A tenth of what `--model cnn` does by itself.
+    (record,) = run("cpu", tmp_path, "cnn", epochs=1, lr=0.002)
+    assert record.held_out["accuracy"] >= 0.97
+    model = gg.load(tmp_path / "best.safetensors")
+    assert [type(layer).__name__ for layer in model][1:6:2] == ["Conv2d"] * 2 + ["MaxPool2d"]
+
+
+def test_convolutions_on_cpu_and_cuda(cuda):
+    digits_ = load_digits(0)
+    few = Digits(*(type(p)(p.images[:20], p.labels[:20]) for p in digits_))
+    losses = []
+    for name in ("cpu", "cuda:0"):
+        made = digits.trainer(
+            few, "cnn", device=gg.device(name), seed=0, batch_size=10, every=1, epochs=1
+        )
+        losses.append([r.loss for r in made.fit()])
+    assert len(losses[0]) == 20
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_warped_digits():
+    samples = load_digits(0).train
+    found = warped(samples, 2, seed=1)
+    count = len(samples.labels)
+    np.testing.assert_array_equal(found.images[:count], samples.images)
+    np.testing.assert_array_equal(found.labels, np.tile(samples.labels, 3))
+    assert found.images.dtype == np.float32
+    # Each is close to the image it comes from, and closer to it than to another.
+    copies = found.images[count:].reshape(2, count, -1)
+    away = abs(copies - samples.images).mean()
+    assert 0.02 < away < 0.7 * abs(copies - samples.images[::-1]).mean()
+    assert not np.array_equal(copies[0], copies[1])
 
 
 def test_another_seed_is_another_run(tmp_path):
