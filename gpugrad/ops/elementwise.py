@@ -111,6 +111,17 @@ def _by_dot(vjp: Rule) -> Rule:
     return faster
 
 
+def _negated(vjp: Rule, plain: Rule) -> Rule:
+    """The VJP of a minus sign by the ``plain`` one: fewer elements are left to negate then."""
+
+    def negated(g: Any, fit: Any) -> Any:
+        return -plain(g, fit)
+
+    negated.names = vjp.names  # type: ignore[attr-defined]
+    negated.even = vjp.even  # type: ignore[attr-defined]
+    return negated
+
+
 def widened(rule: Rule | None) -> Rule | None:
     """A JVP from a derivative: the product brought to the output's shape and dtype."""
     if rule is None:
@@ -170,9 +181,10 @@ where: Primitive = Elementwise(
 # Arithmetic
 add = binary("add", lambda g: g, lambda g: g)
 subtract = binary("subtract", lambda g: g, lambda g: -g)
+subtract.vjp = (subtract.vjp[0], _negated(subtract.vjp[1], subtract.vjp[0]))
 multiply = binary("multiply", lambda g, b: g * b, lambda g, a: g * a)
 multiply.vjp = tuple(_by_dot(rule) for rule in multiply.vjp)
-divide = binary("divide", lambda g, b: g / b, lambda g, a, b: -(g / b) * (a / b))
+divide = binary("divide", lambda g, b: g / b, lambda g, b, y: -(g / b) * y)
 negative = unary("negative", lambda g: -g)
 positive = unary("positive", lambda g: g)
 reciprocal = unary("reciprocal", lambda g, y: -g * y * y)

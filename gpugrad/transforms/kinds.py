@@ -120,7 +120,7 @@ def gradients(
     the inputs are NumPy arrays.
     """
     out = []
-    seen = {id(s) for s in seeds}
+    seen = set(map(id, seeds))
     for g, x in zip(found, inputs):
         if type(g) is not np.ndarray or g.base is not None or id(g) in seen:
             g = own(zero(x) if g is None else g, seen)
