@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -77,9 +78,10 @@ def bits(state):
 def main() -> None:
     device, folder, epochs = sys.argv[1:]
     if device != "cpu":
-        import cuda_on_cpu
+        with suppress(ModuleNotFoundError):  # a GPU needs no stand-in
+            import cuda_on_cpu
 
-        cuda_on_cpu.install()
+            cuda_on_cpu.install()
     trainer(gg.device(device), None, epochs=1).fit()  # compiles, so that kills meet training
     run = trainer(gg.device(device), Path(folder), epochs=int(epochs))
     print("from", run.step if run.resume() else 0, flush=True)

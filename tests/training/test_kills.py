@@ -26,7 +26,10 @@ EPOCHS = "20"
 
 
 def start(device, folder):
-    paths = [str(PROGRAM.parents[2]), *(p for p in sys.path if p.endswith("shared"))]
+    paths = [str(PROGRAM.parents[2])]
+    stand_in = sys.modules.get("cuda_on_cpu")
+    if stand_in is not None:
+        paths.append(str(Path(stand_in.__file__).parents[1]))
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen(
         [sys.executable, PROGRAM, str(device), folder, EPOCHS], text=True, stdout=-1, env=env
