@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from gpugrad import random
+from gpugrad.amp import GradScaler, autocast
 from gpugrad.core.tape import no_grad
 from gpugrad.data.loader import Batch, Loader
 from gpugrad.nn.module import Module
@@ -72,6 +73,8 @@ class Trainer:
         evaluation mode, and nothing is recorded for gradients.
     max_norm : float, optional
         Clips the gradient's norm.
+    precision : {"float16", "bfloat16"}, optional
+        Compute the loss under `gpugrad.autocast`; for float16 with a `gpugrad.amp.GradScaler`.
     watch : str
         The figure that decides what is best.
     better : {"lower", "higher"}
@@ -134,6 +137,7 @@ class Trainer:
         schedule: Any = None,
         evaluate: Callable[[Any], Mapping[str, Any]] | None = None,
         max_norm: float | None = None,
+        precision: Literal["float16", "bfloat16"] | None = None,
         watch: str = "loss",
         better: Literal["lower", "higher"] = "lower",
         patience: int | None = None,
@@ -156,6 +160,8 @@ class Trainer:
         self.schedule = schedule
         self.evaluate = evaluate
         self.max_norm = max_norm
+        self.precision = precision
+        self.scaler = GradScaler(enabled=precision == "float16")
         self.watch = watch
         self.better = better
         self.patience = patience
@@ -204,9 +210,11 @@ class Trainer:
 
     def take_step(self, batch: Batch) -> Any:
         """Change the model by one batch; gives the batch's loss. A subclass may do it otherwise."""
-        value = self.loss(self.model, *batch)
-        value.backward()
-        self.optimizer.step(max_norm=self.max_norm)
+        with nullcontext() if self.precision is None else autocast(self.precision):
+            value = self.loss(self.model, *batch)
+        self.scaler.scale(value).backward()
+        self.scaler.step(self.optimizer, max_norm=self.max_norm)
+        self.scaler.update()
         self.optimizer.zero_grad()
         return value.detach()
 
@@ -328,6 +336,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "loader": self.loader.state_dict(),
             "extras": {name: extra.state_dict() for name, extra in self.extras.items()},
             "random": [g.state_dict() for g in self._generators()],
@@ -374,6 +383,7 @@ class Trainer:
                 f"{sorted(state['extras'])}, expected {len(generators)} and {sorted(self.extras)}"
             )
         parts: dict[str, Any] = {"loader": self.loader, "optimizer": self.optimizer, **self.extras}
+        parts["scaler"] = self.scaler
         if self.schedule is not None:
             parts["schedule"] = self.schedule
         before = {name: part.state_dict() for name, part in parts.items()}

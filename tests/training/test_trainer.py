@@ -63,6 +63,30 @@ def test_resumed_is_as_never_stopped(step, whole, device, tmp_path):
         assert bits(json.loads(ours)) == bits(json.loads(theirs))
 
 
+def test_float16_goes_on_too(device, tmp_path):
+    mixed_precision("float16", device, tmp_path)
+
+
+def test_bfloat16_goes_on_too(tmp_path):  # of which the stand-in knows no products
+    mixed_precision("bfloat16", "cpu", tmp_path)
+
+
+def mixed_precision(precision, device, tmp_path):
+    whole = trainer(device, tmp_path / "whole", precision=precision, epochs=3)
+    expected = end_of(whole)
+    scale = 65536.0 if precision == "float16" else 1.0
+    assert whole.scaler.get_scale() == scale
+    until(trainer(device, tmp_path, precision=precision, epochs=3), 5)
+    again = trainer(device, tmp_path, precision=precision, epochs=3)
+    again.scaler._scale *= 3
+    assert again.resume()
+    assert again.scaler.get_scale() == scale
+    assert end_of(again) == expected
+    plain = trainer(device, None, epochs=3)
+    assert plain.fit()[0].loss == pytest.approx(whole.records[0].loss, rel=0.05)
+    assert plain.records[0].loss != whole.records[0].loss
+
+
 def test_stopped_again_and_again(whole, device, tmp_path):
     for step in range(1, 18):
         run = trainer(device, tmp_path)
