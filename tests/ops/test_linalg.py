@@ -543,3 +543,22 @@ def test_gradients_of_a_gaussian_process(device):
     for f in (by_lu, by_eigenvalues):
         for d, w in zip((gg.grad, gg.hessian), want, strict=True):
             near(d(f)(scale), w, rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["f", "d", "F", "D"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_inverse_of_a_large_matrix(device, dtype, order):
+    n = solve_module._MANY
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, n)) + 8 * np.eye(n) + 1j * rng.standard_normal((n, n))
+    x = np.asarray((x if dtype in "FD" else x.real).astype(dtype), order=order)
+    given = to_device(x.copy(order=order), device)
+    y = gnp.linalg.inv(given)
+    assert y.dtype == x.dtype
+    near(host(y) @ x, np.eye(n), atol=1e-5 if dtype in "fF" else 1e-12)
+    near(given, x)
+
+
+def test_a_large_singular_matrix_has_no_inverse():
+    with pytest.raises(np.linalg.LinAlgError, match="ingular"):
+        gnp.linalg.inv(np.zeros((solve_module._MANY, solve_module._MANY)))
