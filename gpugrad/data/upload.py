@@ -30,7 +30,7 @@ class Upload:
         if device.kind == "cuda":
             self._xp = namespace(device)
             with on(device):
-                # That of the thread which makes this, and which will use the batches.
+                # Of the thread which makes this and will use the batches, which this follows.
                 self._using = self._xp.cuda.get_current_stream()
                 self._copying = self._xp.cuda.Stream(non_blocking=True)
             self._pinned = itertools.cycle([_Pinned(self._xp) for _ in range(_BUFFERS)])
@@ -54,6 +54,8 @@ class Upload:
         """The batch; what is computed with it waits on the device until it is there."""
         batch, copied = sent
         if copied is not None:
+            with on(self.device):
+                self._using = self._xp.cuda.get_current_stream()
             self._using.wait_event(copied)
         return batch
 
