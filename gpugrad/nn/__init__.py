@@ -1,5 +1,6 @@
 """Parts of neural networks: plain functions of arrays, on whichever device the arrays are."""
 
+from gpugrad.nn import init
 from gpugrad.nn.activation_layers import (
     ELU,
     GELU,
@@ -34,6 +35,7 @@ from gpugrad.nn.activations import (
     tanh,
 )
 from gpugrad.nn.attention import scaled_dot_product_attention
+from gpugrad.nn.checkpoint import Checkpoint
 from gpugrad.nn.containers import Flatten, Lambda, ModuleList, Residual, Sequential
 from gpugrad.nn.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from gpugrad.nn.conv_layers import (
@@ -102,6 +104,7 @@ from gpugrad.nn.pool_layers import (
 )
 from gpugrad.nn.recurrent import GRU, LSTM, RNN
 from gpugrad.nn.softmax import log_softmax, softmax
+from gpugrad.nn.summary import summary
 from gpugrad.nn.transformer import (
     MultiheadAttention,
     TransformerDecoder,
@@ -128,6 +131,7 @@ __all__ = [
     "BatchNorm2d",
     "Buffer",
     "CTCLoss",
+    "Checkpoint",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
@@ -194,6 +198,7 @@ __all__ = [
     "hardswish",
     "he_normal",
     "huber_loss",
+    "init",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -216,6 +221,7 @@ __all__ = [
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "summary",
     "swiglu",
     "tanh",
     "triplet_margin_loss",

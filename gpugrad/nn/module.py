@@ -264,7 +264,7 @@ def parameter(value: Any, dtype: Any = None, *, device: str | Device | None = No
 
 
 def _join(path: str, name: object) -> str:
-    return f"{path}.{name}" if path else str(name)
+    return ".".join([part for part in (path, str(name)) if part])  # what wraps has no name
 
 
 def _is_array(part: Any) -> bool:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.amp import widened
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.trace import autocasting
 from gpugrad.kernels.many import FLOATS, name_of
 from gpugrad.ops.cast import cast
 from gpugrad.ops.shape import moveaxis, normal_axis
@@ -63,6 +65,8 @@ def _along(name: str, x: Any, dim: int, dtype: Any, log: bool) -> Any:
 
 def floating(name: str, x: Any, dtype: Any = None) -> Any:
     """``x`` as floats: of ``dtype``, or of its own if they are, or in double precision."""
+    if autocasting:
+        (x,) = widened(x)
     like = shape_dtype(x)
     if like.dtype.kind == "c":
         raise TypeError(f"{name} is for real numbers, not {like.dtype}")

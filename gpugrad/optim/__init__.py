@@ -1,5 +1,6 @@
 """Optimizers, schedules of their learning rates, clipping and averaging, by PyTorch's names."""
 
+from gpugrad.optim.accumulate import Accumulator
 from gpugrad.optim.adafactor import Adafactor
 from gpugrad.optim.adagrad import Adagrad
 from gpugrad.optim.adam import Adam, AdamW
@@ -27,6 +28,7 @@ __all__ = [
     "EMA",
     "LBFGS",
     "SGD",
+    "Accumulator",
     "Adafactor",
     "Adagrad",
     "Adam",
