@@ -8,6 +8,7 @@ fixed order: the same bits on every run.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,7 @@ def backward(
     return dq, dk, dv
 
 
+@cache  # a dtype's name is slow to make
 def _kept(dtype: Any) -> Any:
     return np.dtype(np.float32) if dtype.name in NARROW else dtype
 

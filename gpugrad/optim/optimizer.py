@@ -10,9 +10,10 @@ import optree
 
 from gpugrad.array import Array
 from gpugrad.core.box import strip
-from gpugrad.device import namespace, on
+from gpugrad.device import device_of, namespace, on
 from gpugrad.kernels.average import average
 from gpugrad.kernels.many import wide
+from gpugrad.ops.creation import raw_of
 
 Group = dict[str, Any]
 
@@ -144,13 +145,15 @@ class Optimizer:
             if g is None:
                 continue
             boxed = g if isinstance(g, Array) else Array(g)
-            if (boxed.shape, boxed.dtype, boxed.device) != (p.shape, p.dtype, p.device):
+            value = boxed._value if boxed._trace is None else strip(boxed.detach())
+            own = raw_of(p)
+            like = (value.shape, value.dtype, device_of(value))
+            if like != (own.shape, own.dtype, device_of(own)):
                 raise ValueError(
                     f"{type(self).__name__}.step: a gradient {boxed.dtype}{boxed.shape} on "
                     f"{boxed.device} for a parameter {p.dtype}{p.shape} on {p.device}"
                 )
             params.append(p)
-            value = strip(boxed.detach())
             # NumPy's arithmetic makes scalars of arrays without axes; a kernel wants an address.
             raw.append(np.asarray(value) if isinstance(value, np.generic) else value)
         return params, raw
@@ -202,7 +205,7 @@ class Optimizer:
     ) -> None:
         states = [self.state[id(p)] for p in params]
         columns = {n: [s.get(n) for s in states] for n in self._states(group)}
-        raw = [strip(p.detach()) for p in params]
+        raw = [raw_of(p) for p in params]
         shared = {"lr": strip(group["lr"]), "maximize": group["maximize"], **common}
         with on(params[0].device):
             self._kernel(group, raw, grads, columns, states[0]["step"], shared)
