@@ -259,6 +259,7 @@ def backward(
             elif parent.plan is not None:  # a leaf has nowhere to pass its cotangent on to
                 heappush(heap, key)
             pending[key] = (parent, c)
+        pulled, c = (), None  # what was added to another is free before the next rule allocates
         if not heap:
             break
         node, g = pending.pop(heappop(heap))
