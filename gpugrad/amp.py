@@ -165,7 +165,8 @@ class GradScaler:
     --------
     >>> import gpugrad as gg, numpy as np
     >>> model, x = gg.nn.Linear(3, 1), np.ones((4, 3), "float32")
-    >>> optimizer, scaler = gg.optim.SGD(model.parameters(), lr=0.1), gg.amp.GradScaler()
+    >>> optimizer = gg.optim.SGD(model.parameters(), lr=0.1)
+    >>> scaler = gg.amp.GradScaler(init_scale=1024.0)
     >>> for _ in range(2):
     ...     optimizer.zero_grad()
     ...     with gg.autocast("float16"):
@@ -174,7 +175,7 @@ class GradScaler:
     ...     scaler.step(optimizer)
     ...     scaler.update()
     >>> scaler.get_scale()
-    65536.0
+    1024.0
     """
 
     def __init__(
