@@ -13,6 +13,7 @@ import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
 from gpugrad.core.primitive import Primitive
+from gpugrad.device import is_cuda
 from gpugrad.kernels.many import NARROW, name_of
 from gpugrad.ops.broadcast import broadcast_to, sum_p, unbroadcast
 from gpugrad.ops.cast import cast
@@ -46,6 +47,21 @@ def product(a: Any, b: Any) -> Any:
         y = product(a.astype(np.float32), b.astype(np.float32))
         with np.errstate(over="ignore"):
             return y.astype(a.dtype)
+    if is_cuda(a) and is_cuda(b) and a.dtype == b.dtype and name_of(a.dtype) in NARROW:
+        return _narrow_on_cuda(a, b)
+    return a @ b
+
+
+def _narrow_on_cuda(a: Any, b: Any) -> Any:
+    """CuPy multiplies two matrices in their dtype, but stacks of float16 in float32, bfloat16 not.
+
+    (https://github.com/cupy/cupy/pull/10317)
+    """
+    if a.ndim > 2 and b.ndim == 2:
+        rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+        return (rows @ b).reshape(*a.shape[:-1], b.shape[1])
+    if max(a.ndim, b.ndim) > 2 and a.dtype != np.float16:
+        return (a.astype(np.float32) @ b.astype(np.float32)).astype(a.dtype)
     return a @ b
 
 

@@ -31,6 +31,8 @@ def no_cublas_bfloat16(device, dtype):
 
 CASES = {
     "matmul": (lambda a, b: a @ b, [(3, 4), (4, 5)]),
+    "rows of a stack": (lambda a, b: a @ b, [(2, 3, 4), (4, 5)]),
+    "a stack": (lambda a, b: a @ b, [(2, 3, 4), (2, 4, 5)]),
     "einsum": (lambda a, b: gg.numpy.einsum("ij,kj->ik", a, b), [(3, 4), (5, 4)]),
     "dot": (lambda a, b: gg.numpy.dot(a, b), [(4,), (4,)]),
     "linear": (nn.linear, [(3, 4), (5, 4), (5,)]),
@@ -53,14 +55,17 @@ CASES = {
     "relu": (nn.relu, [(3, 4)]),
     "reshape": (lambda a: a.reshape(4, 3), [(3, 4)]),
 }
-PRODUCTS = {"matmul", "einsum", "dot", "linear", "attention"} | {n for n in CASES if "conv" in n}
+STACKS = {"rows of a stack", "a stack"}
+PRODUCTS = {*STACKS, "matmul", "einsum", "dot", "linear", "attention"} | {
+    n for n in CASES if "conv" in n
+}
 AS_GIVEN = {"relu", "reshape"}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 def test_dtypes_and_gradients(name, dtype, device):
-    if name in ("matmul", "einsum", "linear"):
+    if name in ("matmul", "einsum", "linear", "rows of a stack"):
         no_cublas_bfloat16(device, dtype)
     f, shapes = CASES[name]
     operands = draw(device, *shapes)
