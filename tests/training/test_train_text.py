@@ -125,6 +125,28 @@ def test_held_out_part_too_short():
         trainer(text._replace(held_out=text.held_out[:20]), device=gg.device("cpu"), seed=0)
 
 
+def test_no_position_sees_a_later_one():
+    model = GPT(9, context=6, width=8, layers=2, heads=2).eval()
+    tokens = np.array([[1, 2, 3, 4, 5, 6]])
+    other = tokens + np.array([0, 0, 0, 1, 1, 1])
+    first, second = (model(t).numpy()[0] for t in (tokens, other))
+    np.testing.assert_allclose(first[:3], second[:3], rtol=1e-5)
+    assert (first[3:] != second[3:]).any(axis=1).all()
+
+
+def test_a_run_goes_on_with_the_same_text_only(learnt, tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("one, two, three! " * 200)
+    small = ["--context", "16", "--width", "32", "--layers", "1", "--heads", "2", "--lr", "0.01"]
+    small += ["--steps", "120", "--batch-size", "4", "--out", str(learnt), "--resume"]
+    before = (learnt / "metrics.jsonl").read_bytes()
+    assert main(["train", "text", str(tmp_path / "a.txt"), *small, "--device", "cpu"]) == 1
+    assert "of a run with other settings, alphabet=" in capsys.readouterr().err
+    assert (learnt / "metrics.jsonl").read_bytes() == before
+    (tmp_path / "a.txt").write_text("one, two, three; " * 200)
+    assert main(["train", "text", str(tmp_path / "a.txt"), *small, "--device", "cpu"]) == 0
+    assert (learnt / "metrics.jsonl").read_bytes() == before
+
+
 def test_a_sequence_longer_than_the_context():
     with pytest.raises(ValueError, match="6 tokens in a context of 5"):
         GPT(9, context=5, width=8, layers=1, heads=2)(np.zeros((1, 6), int))
