@@ -281,3 +281,15 @@ def test_tf32_is_a_mode_of_cublas(cuda):
     finally:
         gg.amp.allow_tf32(False)
     assert linalg.get_compute_type(np.float32) == linalg.COMPUTE_TYPE_DEFAULT
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_of_many_rows_are_summed_in_float32(dtype, device):
+    x = gg.Array(np.ones((5000, 2), "f4"), device=device)
+    bias = gg.Array(np.zeros(3, "f4"), device=device, requires_grad=True)
+    with gg.autocast(dtype):
+        (short,) = narrowed(x)
+        y = nn.relu(short[:, :1] + 1) + narrowed(bias)[0]
+    assert y.dtype.name == dtype
+    y.astype("f4").sum().backward()
+    np.testing.assert_allclose(bias.grad.numpy(), 5000, rtol=0.01)
