@@ -35,6 +35,7 @@ CASES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")  # PyTorch's, of its own default
 @pytest.mark.parametrize("name", CASES)
 def test_as_torch(name, device):
     torch = pytest.importorskip("torch")
