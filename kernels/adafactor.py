@@ -132,10 +132,10 @@ def _dims(shapes: tuple[tuple[int, ...], ...], where: int) -> Any:
 
     if any(math.prod(s) >= 1 << 31 for s in shapes):
         raise ValueError("adafactor: on CUDA a parameter has less than 2**31 elements")
-    rows = [
-        (math.prod(s[:-2]), s[-2], s[-1]) if len(s) > 1 and math.prod(s) else (1, 0, math.prod(s))
-        for s in shapes
-    ]
+    rows = []
+    for s in shapes:
+        size = math.prod(s)
+        rows.append((math.prod(s[:-2]), s[-2], s[-1]) if len(s) > 1 and size else (1, 0, size))
     return cupy.asarray(np.array(rows, np.int64))
 
 

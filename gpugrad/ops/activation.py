@@ -237,9 +237,7 @@ def _pull(
         return compose(act, g, r, bias, state, rate, sums)
     out: tuple[Any, Any]
     if _few(g):
-        out = _narrowly(
-            lambda g, r, bias: compose(act, g, r, bias, state, rate, sums), g, r, bias
-        )
+        out = _narrowly(lambda g, r, bias: compose(act, g, r, bias, state, rate, sums), g, r, bias)
         return out
     run: Any = kernels.gated_backward if gated else kernels.backward
     out = run(act, g, r, bias, rate=rate, state=state, sums=sums)

@@ -13,7 +13,6 @@ from gpugrad.kernels import pool
 from gpugrad.kernels.pool import Window
 from gpugrad.ops.batching import lead
 
-
 _PLACE = np.dtype(np.int32)
 
 
