@@ -53,7 +53,7 @@ def _held() -> dict[str, int]:
     held: dict[str, int] = {}
     seen = set()  # an array that several operations need is the first one's
     for thing in gc.get_objects():
-        if isinstance(thing, Node) and isinstance(thing.saved, tuple):
+        if type(thing) is Node and type(thing.saved) is tuple:  # asks no dead weak reference
             for v in thing.saved:
                 if getattr(v, "nbytes", 0) and id(v) not in seen:
                     seen.add(id(v))

@@ -58,7 +58,7 @@ __device__ int64 number(const int64* list, int64 i) {
 // takes every blockDim.z-th row of one segment for one pack of columns; then the rows' sums are
 // halved until one is left. The order depends on the shapes and the segment's length alone.
 template <typename T, typename Op, int V>
-__global__ void __launch_bounds__(256) segments(T* out, const T* values, const int64* order,
+__global__ void __launch_bounds__(256, 4) segments(T* out, const T* values, const int64* order,
                                                 const int64* starts, int64 count, int64 packs) {
     typedef typename Kept<T>::type A;
     __shared__ A sums[V][256];
