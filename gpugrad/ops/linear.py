@@ -27,8 +27,9 @@ def _like(y: Any, x: Any) -> Any:
 
 def _forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
     given = not isinstance(bias, float)
+    matrix = x.ndim == 2
     try:
-        y = _rows(x).dot(weight.T)
+        y = (x if matrix else _rows(x)).dot(weight.T)
         fits = weight.ndim == 2 and (not given or bias.shape == y.shape[1:])
     except (ValueError, IndexError):
         fits = False
@@ -40,12 +41,24 @@ def _forward(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
         )
     if given:
         y += bias
-    return _like(y, x)
+    return y if matrix else _like(y, x)
 
 
 def _dot(a: Any, b: Any) -> Any:
     """``a @ b``; ``dot`` of matrices costs half as much for small ones but refuses boxes."""
     return a.dot(b) if type(a) is type(b) else a @ b
+
+
+def _pull_x(g: Any, weight: Any) -> Any:
+    return _dot(g, weight) if g.ndim == 2 else _like(_dot(_rows(g), weight), g)
+
+
+def _pull_weight(g: Any, x: Any) -> Any:
+    return _dot(g.T, x) if g.ndim == 2 else _dot(_rows(g).T, _rows(x))
+
+
+def _pull_bias(g: Any) -> Any:
+    return g.sum(0) if g.ndim == 2 else _rows(g).sum(0)
 
 
 def _jvp(ts: Sequence[Any], x: Any, weight: Any, y_like: ShapeDtype) -> Any:
@@ -87,11 +100,7 @@ linear_p: Primitive = Primitive(
     _forward,
     "x weight bias",
     shape=lambda x, weight, bias: ShapeDtype((*x.shape[:-1], weight.shape[0]), x.dtype),
-    vjp=(
-        lambda g, weight: _like(_dot(_rows(g), weight), g),
-        lambda g, x: _dot(_rows(g).T, _rows(x)),
-        lambda g: _rows(g).sum(0),
-    ),
+    vjp=(_pull_x, _pull_weight, _pull_bias),
     joint_jvp=_jvp,
     batch=_batch,
 )
