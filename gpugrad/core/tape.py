@@ -62,6 +62,19 @@ class Leaf(Node):
             self.stale = False
 
 
+def new_leaves(values: Iterable[Any], tape: Tape) -> tuple[list[Leaf], list[Any]]:
+    """A leaf for each raw value, and its box on ``tape``."""
+    nodes: list[Leaf] = []
+    boxes: list[Any] = []
+    for value in values:  # spelled out, as every gradient begins here
+        node = new(Leaf)
+        node.id = next(_ids)
+        node.owner = None
+        nodes.append(node)
+        boxes.append(box(value, tape, node))
+    return nodes, boxes
+
+
 class Tape(Trace):
     """Records what is applied to its boxes; each box's payload is its node."""
 

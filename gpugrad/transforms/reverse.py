@@ -9,8 +9,8 @@ import numpy as np
 
 from gpugrad.array import one_like
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.core.box import Box, any_box, box, strip
-from gpugrad.core.tape import Leaf, Tape, backward
+from gpugrad.core.box import Box, any_box, strip
+from gpugrad.core.tape import Leaf, Tape, backward, new_leaves
 from gpugrad.core.trace import state
 from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.kinds import (
@@ -50,15 +50,14 @@ class _Pass:
             traced = list(args)
             self.plain = True
             for n in which:
-                leaves, tree = flatten(args[n])
-                plain = check_differentiable(leaves, what, n)
+                given, tree = flatten(args[n])
+                plain = check_differentiable(given, what, n)
                 self.plain = self.plain and plain
-                nodes = [Leaf() for _ in leaves]
-                raw = leaves if plain else map(strip, leaves)
-                traced[n] = unflatten(tree, [box(v, tape, p) for v, p in zip(raw, nodes)])
-                self.inputs += leaves
+                nodes, boxes = new_leaves(given if plain else map(strip, given), tape)
+                traced[n] = unflatten(tree, boxes)
+                self.inputs += given
                 self.nodes += nodes
-                self.trees.append((tree, len(leaves)))
+                self.trees.append((tree, len(given)))
             self.out = f(*traced, **kwargs)
         finally:
             state.depth -= 1
@@ -201,17 +200,18 @@ def value_and_grad(
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         run = _Pass(f, args, kwargs, select(argnums, len(args), what), what)
         loss, aux = pair(run.out, what) if has_aux else (run.out, None)
-        shape, dtype, _ = got = shape_dtype(one_output(loss, what))
+        on_tape = isinstance(loss, Box) and loss._trace is run.tape
+        y = loss._value if on_tape else one_output(loss, what)
+        shape, dtype, _ = got = shape_dtype(y)
         if shape and got.size != 1:
             raise TypeError(
                 f"{what}: the function must return one number, it returned shape {shape}. "
                 "Reduce it with np.mean or np.sum, or use vjp, jacobian or elementwise_grad."
             )
         _check_real(dtype, holomorphic, what)
-        on_tape = isinstance(loss, Box) and loss._trace is run.tape
-        grads = run.pull([(loss, one_like(loss._value))] if on_tape else [], retain_graph=False)
+        grads = run.pull([(loss, one_like(y))] if on_tape else [], retain_graph=False)
         g = grads[0] if isinstance(argnums, int) else tuple(grads)
-        value = leave(below(loss, run.tape), run.as_array)
+        value = leave(y, run.as_array)
         return ((value, run.result(aux)), g) if has_aux else (value, g)
 
     return named(f, wrapped, "value_and_grad")
