@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.kernels.conv import Geometry
 from gpugrad.kernels.many import FLOATS
+from gpugrad.nn.lengths import count, lengths
 from gpugrad.ops.cast import cast
 from gpugrad.ops.conv import conv_bias_p, conv_input_p, conv_p
 from gpugrad.ops.shape import expand_dims, squeeze
@@ -206,19 +206,19 @@ def _conv(
     groups: Any,
 ) -> Any:  # fmt: skip
     x, w, bias, lone = _operands(axes, name, x, w, bias)
-    groups = _count(groups, f"{name}: groups")
+    groups = count(groups, f"{name}: groups")
     if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
         raise ValueError(
             f"{name}: input with {x.shape[1]} channels and weight of shape {_seen(w, axes)} in "
             f"{groups} groups: weight is (O, C / groups, ...) with O a multiple of the groups"
         )
     _check_bias(name, bias, w.shape[0])
-    stride = _lengths(axes, name, "stride", stride, 1)
-    dilation = _lengths(axes, name, "dilation", dilation, 1)
+    stride = lengths(axes, name, "stride", stride, 1)
+    dilation = lengths(axes, name, "dilation", dilation, 1)
     if isinstance(padding, str):
         sides = _named(axes, name, padding, w.shape[2:], stride, dilation)
     else:
-        sides = tuple((p, p) for p in _lengths(axes, name, "padding", padding, 0))
+        sides = tuple((p, p) for p in lengths(axes, name, "padding", padding, 0))
     how = Geometry(stride, sides, dilation, groups)
     if min(how.outputs(x.shape[2:], w.shape[2:])) < 1:
         raise ValueError(
@@ -234,17 +234,17 @@ def _transposed(
     groups: Any, dilation: Any,
 ) -> Any:  # fmt: skip
     x, w, bias, lone = _operands(axes, name, x, w, bias)
-    groups = _count(groups, f"{name}: groups")
+    groups = count(groups, f"{name}: groups")
     if x.shape[1] != w.shape[0] or w.shape[0] % groups:
         raise ValueError(
             f"{name}: input with {x.shape[1]} channels and weight of shape {_seen(w, axes)} in "
             f"{groups} groups: weight is (C, O / groups, ...) with C a multiple of the groups"
         )
     _check_bias(name, bias, w.shape[1] * groups)
-    stride = _lengths(axes, name, "stride", stride, 1)
-    dilation = _lengths(axes, name, "dilation", dilation, 1)
-    pads = _lengths(axes, name, "padding", padding, 0)
-    more = _lengths(axes, name, "output_padding", more, 0)
+    stride = lengths(axes, name, "stride", stride, 1)
+    dilation = lengths(axes, name, "dilation", dilation, 1)
+    pads = lengths(axes, name, "padding", padding, 0)
+    more = lengths(axes, name, "output_padding", more, 0)
     if any(m and m >= max(s, d) for m, s, d in zip(more, stride, dilation, strict=True)):
         raise ValueError(
             f"{name}: output_padding {more[-axes:]} must be less than the stride {stride[-axes:]} "
@@ -294,24 +294,6 @@ def _seen(value: Any, axes: int) -> tuple[int, ...]:
     """The shape as the user gave it."""
     shape: tuple[int, ...] = value.shape
     return shape[:2] + shape[-axes:]
-
-
-def _count(value: Any, what: str, least: int = 1) -> int:
-    number = index(value)
-    if number < least:
-        raise ValueError(f"{what} must be at least {least}, got {number}")
-    return number
-
-
-def _lengths(axes: int, name: str, what: str, value: Any, least: int) -> tuple[int, ...]:
-    """One number for each axis of an image; what a sequence lacks is as if it were not there."""
-    given = tuple(value) if isinstance(value, Sequence) else (value,) * axes
-    if len(given) == 1:
-        given *= axes
-    if len(given) != axes:
-        raise ValueError(f"{name}: {what} is one number or {axes}, got {value!r}")
-    numbers = tuple(_count(v, f"{name}: {what}", least) for v in given)
-    return numbers if axes == 2 else (least, *numbers)
 
 
 def _named(

@@ -11,6 +11,7 @@ import numpy as np
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.kernels.many import FLOATS
 from gpugrad.kernels.pool import Window
+from gpugrad.nn.lengths import lengths
 from gpugrad.ops.cast import cast
 from gpugrad.ops.pool import max_pool_p, mean_pool_p
 from gpugrad.ops.shape import expand_dims, squeeze
@@ -251,11 +252,11 @@ def _images(axes: int, name: str, x: Any) -> Any:
 def _window(
     axes: int, name: str, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
 ) -> Window:
-    kernel = _pair(axes, name, "kernel_size", kernel, 1)
+    kernel = lengths(axes, name, "kernel_size", kernel, 1)
     no_stride = stride is None or (isinstance(stride, Sequence) and not stride)
-    stride = kernel if no_stride else _pair(axes, name, "stride", stride, 1)
-    padding = _pair(axes, name, "padding", padding, 0)
-    dilation = _pair(axes, name, "dilation", dilation, 1)
+    stride = kernel if no_stride else lengths(axes, name, "stride", stride, 1)
+    padding = lengths(axes, name, "padding", padding, 0)
+    dilation = lengths(axes, name, "dilation", dilation, 1)
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         raise ValueError(
             f"{name}: padding {padding[-axes:]} is more than half of the kernel {kernel[-axes:]}"
@@ -273,16 +274,3 @@ def _window(
             f"with padding {padding[-axes:]}"
         )
     return Window((out[0], out[1]), kernel, stride, padding, dilation)
-
-
-def _pair(axes: int, name: str, what: str, value: Any, least: int) -> tuple[int, int]:
-    """Rows and columns; a sequence has one row, which windows do not go beyond."""
-    given = tuple(value) if isinstance(value, Sequence) else (value,) * axes
-    if len(given) == 1:
-        given *= axes
-    if len(given) != axes:
-        raise ValueError(f"{name}: {what} is one number or {axes}, got {value!r}")
-    numbers = [index(v) for v in given]
-    if min(numbers) < least:
-        raise ValueError(f"{name}: {what} must be at least {least}, got {value!r}")
-    return (least, numbers[0]) if axes == 1 else (numbers[0], numbers[1])
