@@ -10,6 +10,7 @@ import numpy as np
 
 import gpugrad as gg
 from gpugrad import nn, optim
+from gpugrad.amp import GradScaler
 from gpugrad.data import Arrays, Loader
 from gpugrad.training import Trainer, rebuildable
 
@@ -43,6 +44,7 @@ class Averaging(Trainer):
 
 
 def trainer(device, folder, **options):
+    """A trainer with dropout, batch norm, an EMA, a schedule and clipping."""
     gg.random.seed(4)
     model = network(device=device)
     optimizer = optim.AdamW(model.parameters(), lr=0.02)
@@ -60,6 +62,13 @@ def trainer(device, folder, **options):
         "extras": {"ema": optim.EMA(model, 0.9)},
     }
     return Averaging(model, optimizer, loss, loader, folder=folder, **(given | options))
+
+
+def mixed(device, folder, **options):
+    """The same in float16, with a loss scale that grows until it overflows, again and again."""
+    run = trainer(device, folder, precision="float16", **options)
+    run.scaler = GradScaler(growth_interval=2)
+    return run
 
 
 def bits(state):
@@ -82,8 +91,8 @@ def main() -> None:
             import cuda_on_cpu
 
             cuda_on_cpu.install()
-    trainer(gg.device(device), None, epochs=1).fit()  # compiles, so that kills meet training
-    run = trainer(gg.device(device), Path(folder), epochs=int(epochs))
+    mixed(gg.device(device), None, epochs=1).fit()  # compiles, so that kills meet training
+    run = mixed(gg.device(device), Path(folder), epochs=int(epochs))
     print("from", run.step if run.resume() else 0, flush=True)
     run.fit()
     print("finished", flush=True)
