@@ -18,7 +18,7 @@ import numpy as np
 from gpugrad.calling import translate
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.primitive import registry
-from gpugrad.ops import complex, matmul, shape
+from gpugrad.ops import complex, folds, matmul, shape
 from gpugrad.ops.cast import cast
 
 functions: dict[Any, Callable[..., Any]] = {}
@@ -174,18 +174,36 @@ def _plain(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _ufunc_method(ufunc: Any, method: str, inputs: Any, dtype: Any, options: Any) -> Any:
     called = f"{ufunc.__name__}.{method}"
+    if method == "at":
+        raise TypeError(f"{called} {_AT}")
     if method == "outer" and ufunc in ufuncs:
         a, b = inputs
         b_ndim = shape_dtype(b).ndim
         return ufuncs[ufunc](shape.reshape(a, (*shape_dtype(a).shape, *(1,) * b_ndim)), b)
-    name = _METHODS.get((ufunc.__name__, method)) or missing(called)
+    if method not in _PLACES or ufunc.__name__ not in folds.NAMES:
+        missing(called)
     (x, *rest) = inputs
-    axis = rest[0] if rest else options.pop("axis", 0)
+    options.update(zip(_PLACES[method], rest))
     given = {k: v for k, v in options.items() if v is not _UNSAID.get(k, ...)}
-    if unknown := set(given) - {"keepdims", "initial", "where"}:
+    known = {*_PLACES[method]} | (set(_UNSAID) if method == "reduce" else set())
+    if unknown := set(given) - known:
         raise TypeError(f"{called}: {', '.join(unknown)}= is not supported in gpugrad")
+    name = _METHODS.get((ufunc.__name__, method))
+    if name is None or (name == "logsumexp" and not set(given) <= {"axis", "keepdims"}):
+        fold = getattr(folds, method)
+        return fold(ufuncs[ufunc], ufunc, x, dtype=dtype, **given)
+    axis = given.pop("axis", 0)
     return by_name[name](x if dtype is None else cast(x, dtype), axis, **given)
 
+
+_AT = (
+    "writes into an array, which the tape may need, so it cannot be applied to a gpugrad.Array. "
+    "In its place: x + bincount(indices, values, len(x)), or segment_sum of gpugrad.ops.segment "
+    "for rows"
+)
+
+_PLACES = {"reduce": ("axis",), "accumulate": ("axis",), "reduceat": ("indices", "axis")}
+"""What the arguments after the array mean."""
 
 _UNSAID = {"keepdims": False, "initial": None, "where": True}
 
@@ -201,7 +219,7 @@ _METHODS = {
     ("add", "accumulate"): "cumsum",
     ("multiply", "accumulate"): "cumprod",
 }
-"""Our function for a method of a ufunc."""
+"""Our function for a method of a ufunc; the others are in `gpugrad.ops.folds`."""
 
 
 def _fill_ufuncs() -> None:

@@ -188,7 +188,7 @@ def test_methods_of_ufuncs(method):
         assert not holds(np.ndarray, out)
         assert holds(gg.Array, out) or is_named(out, f.__name__), (f, out)
         count += holds(gg.Array, out)
-    assert (count > 0) == (method in ("reduce", "accumulate", "outer"))
+    assert (count > 10) == (method in ("reduce", "accumulate", "reduceat", "outer"))
 
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]])
@@ -240,7 +240,7 @@ def test_arguments_mean_what_they_mean_to_numpy(device, name):
         (lambda x: np.add(x, x, where=MASK), "add: where="),
         (lambda x: np.matmul(x, x.T, axes=[(0, 1)] * 3), "matmul: axes="),
         (lambda x: np.sum(x, out=np.zeros(())), "sum: .*out="),
-        (lambda x: np.add.at(x, 0, 1.0), "add.at has no rule"),
+        (lambda x: np.add.at(x, 0, 1.0), "add.at writes into .*bincount"),
         (lambda x: np.reshape(x, 6, order="K"), "'K'"),
         (lambda x: np.kaiser(3, x), "kaiser|numpy's"),
     ],
