@@ -86,6 +86,7 @@ class Loader:
         self.epoch = 0
         self.batch = 0
         self._start = self.generator.state_dict()
+        self._send: Upload | None = None
         if len(self) == 0:
             raise ValueError(f"Loader: {len(data)} records give no batch of {batch_size}")
 
@@ -128,7 +129,8 @@ class Loader:
         if getattr(self.data, "device", None) == self.device:
             yield from (self.data.take(rows) for rows in chunks)
             return
-        send = Upload(self.device)
+        # Kept from epoch to epoch, with its stream, memory and copies that may be under way.
+        self._send = send = self._send or Upload(self.device)
         made = (send(self.data.take(rows)) for rows in chunks)
         with closing(_ahead(made, self.prefetch) if self.prefetch else made) as sent:
             yield from map(send.arrived, sent)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ _BUFFERS = 2  # one is filled while the other is read by the device
 
 
 class Upload:
-    """Sends batches of NumPy arrays to a device, from any one thread.
+    """Sends batches of NumPy arrays to a device, from any thread.
 
     For CUDA the host's copy lies in pinned memory, which the device reads by itself, and the
     reading is on a stream of its own: it overlaps with what the device computes.
@@ -33,13 +36,18 @@ class Upload:
                 # Of the thread which makes this and will use the batches, which this follows.
                 self._using = self._xp.cuda.get_current_stream()
                 self._copying = self._xp.cuda.Stream(non_blocking=True)
-            self._pinned = itertools.cycle([_Pinned(self._xp) for _ in range(_BUFFERS)])
+            pinned = [_Pinned(self._xp) for _ in range(_BUFFERS)]
+            self._pinned = itertools.cycle(pinned)
+            self._sending = threading.Lock()
+            # Pinned memory goes back to CuPy's pool, which does not ask whether a copy still waits
+            # to read it. At the program's end nobody writes there any more.
+            weakref.finalize(self, _wait_for, pinned).atexit = False
 
     def __call__(self, batch: tuple[Any, ...]) -> tuple[tuple[Array, ...], Any]:
         """Begin to send a batch; `arrived` makes it usable."""
         if self.device.kind == "cpu":
             return tuple(Array(a, device=self.device) for a in batch), None
-        with on(self.device), self._copying:
+        with self._sending, on(self.device), self._copying:
             pinned = next(self._pinned)
             host = pinned.filled(batch)
             out = [self._xp.empty(a.shape, a.dtype) for a in host]
@@ -81,3 +89,9 @@ class _Pinned:
             np.copyto(b, a)
             out.append(b)
         return out
+
+
+def _wait_for(pinned: Sequence[_Pinned]) -> None:
+    for each in pinned:
+        if each.read is not None:
+            each.read.synchronize()
