@@ -29,8 +29,9 @@ from gpugrad.training.recipe import build, recipe_of, told
 
 __all__ = ["CheckpointError", "Checkpoints", "Found", "load", "read_state", "save", "write_state"]
 
-_FORMAT = 1
-_DIGITS = 64  # of a SHA-256 digest, in front of the JSON
+# Of the header's entry: this number, a blank, a SHA-256 digest, a blank, JSON. Later formats begin
+# with their number and a blank too; 1 did not. Whatever changes what is read or how raises it.
+_FORMAT = 2
 
 # The element types that the format knows; others are written as bytes.
 _NATIVE = {
@@ -44,6 +45,10 @@ _NATIVE = {
 
 class CheckpointError(ValueError):
     """A file that is no whole checkpoint, or one of another model."""
+
+
+class _OtherFormatError(CheckpointError):
+    """A whole checkpoint, for all we know, that another version of gpugrad reads."""
 
 
 # ------------------------------------------------------------------------------ one file
@@ -79,7 +84,7 @@ def read_state(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If the file is cut short, has been changed, or is none of ours.
+        If the file is cut short, has been changed, is none of ours, or of another format.
     FileNotFoundError
         If it is not there.
     """
@@ -101,19 +106,21 @@ def read_state(path: str | Path) -> dict[str, Any]:
             f"{path} is a safetensors file, but none that gpugrad wrote: "
             "safetensors.numpy.load_file and model.load_state_dict read its weights"
         )
-    digest, text = header["gpugrad"][:_DIGITS], header["gpugrad"][_DIGITS:]
+    number, _, rest = header["gpugrad"].partition(" ")
+    written = int(number) if number.isdecimal() else 1
+    if written != _FORMAT:
+        raise _OtherFormatError(
+            f"{path} has format {written}, and this gpugrad reads format {_FORMAT}: use the "
+            f"{'newer' if written > _FORMAT else 'older'} gpugrad that wrote it, or another "
+            "checkpoint"
+        )
+    digest, _, text = rest.partition(" ")
     if _digest(text, tensors) != digest:
         raise CheckpointError(
             f"{path} has been changed since it was written, its checksum is another: "
             "use another checkpoint"
         )
-    document = json.loads(text)
-    if document["format"] != _FORMAT:
-        raise CheckpointError(
-            f"{path} has format {document['format']}, and this gpugrad reads {_FORMAT}: "
-            "read it with the gpugrad that wrote it"
-        )
-    state: dict[str, Any] = _unpack(document["state"], tensors)
+    state: dict[str, Any] = _unpack(json.loads(text), tensors)
     return state
 
 
@@ -121,10 +128,10 @@ def _encode(state: Mapping[str, Any]) -> bytes:
     from safetensors.numpy import save as serialise
 
     tensors: dict[str, Any] = {}
-    packed = _pack(dict(state), "", tensors)
-    document = json.dumps({"format": _FORMAT, "state": packed}, allow_nan=False)
+    document = json.dumps(_pack(dict(state), "", tensors), allow_nan=False)
     # One entry, since several stand in any order: the same state gives the same bytes.
-    data: bytes = serialise(tensors, {"gpugrad": _digest(document, tensors) + document})
+    entry = f"{_FORMAT} {_digest(document, tensors)} {document}"
+    data: bytes = serialise(tensors, {"gpugrad": entry})
     return data
 
 
@@ -355,12 +362,15 @@ class Checkpoints:
         Raises
         ------
         CheckpointError
-            If there are some, and none is whole.
+            If there are some, and none is whole; or if another version of gpugrad wrote the
+            newest, since going on from an older one would remove it.
         """
         paths = self.paths()
         for path in reversed(paths):
             try:
                 return Found(path, read_state(path))
+            except _OtherFormatError:
+                raise
             except CheckpointError as error:
                 warnings.warn(f"passed over: {error}", stacklevel=2)
         if paths:

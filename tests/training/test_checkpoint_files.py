@@ -71,7 +71,41 @@ def test_others_read_the_weights_by_their_names(tmp_path):
     with safe_open(tmp_path / "s.safetensors", framework="numpy") as file:
         assert {"0.weight", "optimizer/state/0/step"} <= set(file.keys())
         assert same(file.get_tensor("0.weight"), everything()["model"]["0.weight"].copy("C"))
-        assert json.loads(file.metadata()["gpugrad"][64:])["format"] == 1
+        number, digest, document = file.metadata()["gpugrad"].split(" ", 2)
+        assert (number, len(digest)) == ("2", 64)
+        assert "numbers" in json.dumps(json.loads(document))
+
+
+def rewritten(path, entry):
+    """Give a file another entry in its header, and nothing else."""
+    with safe_open(path, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        before = file.metadata()["gpugrad"]
+    save_file(tensors, path, {"gpugrad": entry(before)})
+
+
+@pytest.mark.parametrize(
+    ("entry", "written", "by"),
+    [
+        (lambda now: "3 of another structure", 3, "newer"),
+        (lambda now: now.replace("2 ", "12 ", 1), 12, "newer"),
+        # The number stood in the JSON: alone at first, then behind the digest.
+        (lambda now: '{"format": 1, "state": {"step": 1}}', 1, "older"),
+        (lambda now: "0" * 64 + '{"format": 1, "state": {"step": 1}}', 1, "older"),
+    ],
+)
+def test_another_format_is_named(entry, written, by, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    paths = [checkpoints.save(step, {"step": step, "w": np.ones(3)}) for step in (1, 2)]
+    rewritten(paths[1], entry)
+    said = rf"step-00000002.* has format {written}, and this gpugrad reads format 2: use the {by} "
+    with pytest.raises(CheckpointError, match=said):
+        read_state(paths[1])
+    # It is whole: going on from the one before would remove it in the end.
+    with pytest.raises(CheckpointError, match=said):
+        checkpoints.newest()
+    with pytest.raises(CheckpointError, match=said):
+        gg.load(paths[1], nn.Linear(2, 2))
 
 
 def test_a_value_that_no_file_can_hold(tmp_path):
