@@ -16,10 +16,12 @@ from gpugrad.conversion import is_minus_zero, raw_array, raw_to_dlpack
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box, is_held, is_lent, lend, register, strip
-from gpugrad.core.errors import TapeError
+from gpugrad.core.errors import AssignmentError, TapeError
+from gpugrad.core.primitive import Primitive
 from gpugrad.core.tape import BASE, Leaf, backward
-from gpugrad.core.trace import state
+from gpugrad.core.trace import autocasting, state
 from gpugrad.device import (
+    HOST_TYPES,
     Device,
     common_device,
     default_device,
@@ -54,6 +56,35 @@ def _binary(op: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
         return op(other if type(other) not in _LISTS else as_arrays(self, other)[1], self)
 
     return forward, reflected
+
+
+def _operator(op: Primitive) -> tuple[Any, Any]:
+    """As `_binary`; operands of one trace go straight to it, as a primitive's call would end."""
+    forward, reflected = _binary(op)
+
+    def applied(self: Array, other: Any) -> Any:
+        trace, kind = self._trace, type(other)
+        if (
+            trace is not None
+            and (kind in HOST_TYPES or (kind is Array and other._trace is trace))
+            and trace.level <= state.depth
+            and not autocasting
+        ):
+            return trace.apply(op, (self, other), {})
+        return forward(self, other)
+
+    def applied_reflected(self: Array, other: Any) -> Any:
+        trace = self._trace
+        if (
+            trace is not None
+            and type(other) in HOST_TYPES
+            and trace.level <= state.depth
+            and not autocasting
+        ):
+            return trace.apply(op, (other, self), {})
+        return reflected(self, other)
+
+    return applied, applied_reflected
 
 
 _LISTS = {list, tuple}
@@ -418,18 +449,21 @@ class Array(Box):
         return box
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        raw = self._value
         if self._trace is not None:
-            raise TypeError(
-                f"{dispatch.met_in() or 'np.asarray'} met an array that is being differentiated, "
-                "and its gradient would be lost. Use a function of gpugrad.numpy, or "
-                "x.detach().numpy() to cut the gradient on purpose."
-            )
-        if is_cuda(self._value):
+            if dtype is None or np.dtype(dtype).kind not in "biu":  # integers have no gradient
+                raise TypeError(
+                    f"{dispatch.met_in() or 'np.asarray'} met an array that is being "
+                    "differentiated, and its gradient would be lost. Use a function of "
+                    "gpugrad.numpy, or x.detach().numpy() to cut the gradient on purpose."
+                )
+            raw = self._concrete("np.asarray")
+        if is_cuda(raw):
             raise TypeError(
                 f"{dispatch.met_in() or 'np.asarray'} met an array on {self.device}, which is not "
                 "copied to the host unasked: use x.numpy()"
             )
-        return np.array(self._value, dtype=dtype, copy=copy)
+        return np.array(raw, dtype=dtype, copy=copy)
 
     def __bool__(self) -> bool:
         return bool(self._concrete("bool"))
@@ -525,7 +559,7 @@ class Array(Box):
         if (self._trace is not None and not quiet) or (
             isinstance(value, Box) and value._trace is not None
         ):
-            raise TapeError(
+            raise AssignmentError(
                 "assigning to elements would change an array that the tape needs: build the result "
                 "with where, concatenate or stack, or update parameters under gg.no_grad()"
             )
@@ -555,25 +589,25 @@ class Array(Box):
 
     # ------------------------------------------------------------------ operators
 
-    __add__, __radd__ = _binary(elementwise.add)
-    __sub__, __rsub__ = _binary(elementwise.subtract)
-    __mul__, __rmul__ = _binary(elementwise.multiply)
-    __truediv__, __rtruediv__ = _binary(elementwise.divide)
-    __floordiv__, __rfloordiv__ = _binary(elementwise.floor_divide)
-    __mod__, __rmod__ = _binary(elementwise.mod)
+    __add__, __radd__ = _operator(elementwise.add)
+    __sub__, __rsub__ = _operator(elementwise.subtract)
+    __mul__, __rmul__ = _operator(elementwise.multiply)
+    __truediv__, __rtruediv__ = _operator(elementwise.divide)
+    __floordiv__, __rfloordiv__ = _operator(elementwise.floor_divide)
+    __mod__, __rmod__ = _operator(elementwise.mod)
     __pow__, __rpow__ = _binary(_power)
     __matmul__, __rmatmul__ = _binary(matmul.matmul)
-    __and__, __rand__ = _binary(elementwise.bitwise_and)
-    __or__, __ror__ = _binary(elementwise.bitwise_or)
-    __xor__, __rxor__ = _binary(elementwise.bitwise_xor)
-    __lshift__, __rlshift__ = _binary(elementwise.left_shift)
-    __rshift__, __rrshift__ = _binary(elementwise.right_shift)
-    __eq__, _ = _binary(elementwise.equal)
-    __ne__, _ = _binary(elementwise.not_equal)
-    __lt__, _ = _binary(elementwise.less)
-    __le__, _ = _binary(elementwise.less_equal)
-    __gt__, _ = _binary(elementwise.greater)
-    __ge__, _ = _binary(elementwise.greater_equal)
+    __and__, __rand__ = _operator(elementwise.bitwise_and)
+    __or__, __ror__ = _operator(elementwise.bitwise_or)
+    __xor__, __rxor__ = _operator(elementwise.bitwise_xor)
+    __lshift__, __rlshift__ = _operator(elementwise.left_shift)
+    __rshift__, __rrshift__ = _operator(elementwise.right_shift)
+    __eq__, _ = _operator(elementwise.equal)
+    __ne__, _ = _operator(elementwise.not_equal)
+    __lt__, _ = _operator(elementwise.less)
+    __le__, _ = _operator(elementwise.less_equal)
+    __gt__, _ = _operator(elementwise.greater)
+    __ge__, _ = _operator(elementwise.greater_equal)
 
     __iadd__ = _in_place(elementwise.add, operator.iadd)
     __isub__ = _in_place(elementwise.subtract, operator.isub)

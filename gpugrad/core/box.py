@@ -111,4 +111,4 @@ def is_held(raw: Any) -> bool:
 
 def any_box(values: Sequence[Any]) -> bool:
     """Whether a box is among ``values``."""
-    return any(isinstance(v, Box) for v in values)
+    return not BOX_TYPES.isdisjoint(map(type, values))

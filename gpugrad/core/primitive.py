@@ -384,12 +384,16 @@ class Keeping(Primitive):
 
     def evaluate(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
         out = super().evaluate(values, params)
-        return out if isinstance(out, Box) else out[0]
+        return out if self._by_another(out) else out[0]
 
     def record(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
         out = Primitive.evaluate(self, values, params)
-        y, params["kept"] = (out, None) if isinstance(out, Box) else out
+        y, params["kept"] = (out, None) if self._by_another(out) else out
         return y
+
+    def _by_another(self, out: Any) -> bool:
+        """Whether an enclosing interpreter did the work: it returns the output alone, boxed."""
+        return isinstance(out[0] if self.multiple else out, Box)
 
 
 registry: dict[str, Primitive] = {}

@@ -17,9 +17,14 @@ class NoArray:
 
 def device_under(value: Any) -> Device:
     """The device of the raw array under any number of boxes; of the first one of a tuple."""
-    raw = strip_all(value)
-    while type(raw) is tuple:
-        raw = raw[0] if raw else 0
+    raw = value
+    while True:
+        if type(raw) is tuple:
+            raw = next((v for v in raw if v is not None), 0)
+        elif isinstance(raw, Box):
+            raw = raw._value
+        else:
+            break
     return CPU if isinstance(raw, ShapeDtype | NoArray) else device_of(raw)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -92,6 +93,16 @@ broadcast_to_p = Primitive(
 )
 
 
+@functools.lru_cache(maxsize=4096)
+def _broadcast_axes(
+    shape: tuple[int, ...], small: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes that broadcasting ``small`` to ``shape`` put in front, and those it made longer."""
+    made = len(shape) - len(small)
+    ones = [a for a, n in enumerate(small) if n == 1 != shape[made + a]]
+    return tuple(range(made)), tuple(ones)
+
+
 def unbroadcast(g: Any, like: ShapeDtype) -> Any:
     """The cotangent of an operand that was broadcast and promoted to the shape and type of ``g``.
 
@@ -100,12 +111,11 @@ def unbroadcast(g: Any, like: ShapeDtype) -> Any:
     """
     shape = g.shape
     if shape != like.shape:
-        made = len(shape) - len(like.shape)
-        ones = [a for a in range(made, len(shape)) if like.shape[a - made] == 1 != shape[a]]
+        made, ones = _broadcast_axes(shape, like.shape)
         if made:
-            g = sum_p(g, axis=tuple(range(made)), keepdims=False)
+            g = sum_p(g, axis=made, keepdims=False)
         if ones:
-            g = sum_p(g, axis=tuple([a - made for a in ones]), keepdims=True)
+            g = sum_p(g, axis=ones, keepdims=True)
     if g.dtype == like.dtype:
         return g
     if like.dtype.kind != "c" and is_complex(g):

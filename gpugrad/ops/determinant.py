@@ -3,25 +3,28 @@
 ``d det(A) = tr(adj(A) dA)`` and ``d log|det(A)| = Re tr(A^-1 dA)``
 (Giles 2008, "Collected matrix derivative results for forward and reverse mode algorithmic
 differentiation").
+
+On the host the LU factors from the forward pass give the inverse that the backward pass needs.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
-from gpugrad.core.primitive import Primitive
+from gpugrad.core.primitive import Keeping, Primitive
 from gpugrad.device import HOST_TYPES
 from gpugrad.ops.broadcast import sum_p
 from gpugrad.ops.cast import cast
 from gpugrad.ops.complex import imag, is_complex, real
 from gpugrad.ops.creation import raw_of
 from gpugrad.ops.elementwise import absolute, equal, where
-from gpugrad.ops.matrices import identity, matrices, real_dtype, stacked, trace
+from gpugrad.ops.matrices import LinAlgError, identity, matrices, real_dtype, stacked, trace
 from gpugrad.ops.reductions import max_p
-from gpugrad.ops.solve import inv_p, solve_p
+from gpugrad.ops.solve import inv_p, lapack, solve_p
 
 
 class SlogdetResult(NamedTuple):
@@ -79,14 +82,44 @@ def det(a: Any) -> Any:
     return det_p(matrices(a, "det", square=True))
 
 
-def _slogdet_vjp(g: Any, x: Any, y: Any) -> Any:
+def _slogdet(xp: Any, x: Any) -> tuple[Any, Any]:
+    if xp is not np or x.ndim != 2 or not x.size or x.dtype.kind == "c":
+        return tuple(xp.linalg.slogdet(x)), None
+    number = x.dtype.type
+    factors, pivots, singular = lapack("getrf", x.dtype.char)(x)
+    if singular:
+        return (number(0), number(-np.inf)), (factors, pivots)
+    diagonal = factors.diagonal()
+    flips = np.count_nonzero(diagonal < 0) + np.count_nonzero(pivots != _positions(len(x)))
+    return (number(-1 if flips % 2 else 1), np.add.reduce(np.log(np.abs(diagonal)))), (
+        factors,
+        pivots,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _positions(n: int) -> Any:
+    return np.arange(n)
+
+
+def _inverse(x: Any, kept: Any) -> Any:
+    """``A^-1``, by the factors from the forward pass unless this pass is itself recorded."""
+    if kept is None or type(x) is not np.ndarray:
+        return inv_p(x)
+    inverse, info = lapack("getri", x.dtype.char)(*kept)
+    if info > 0:
+        raise LinAlgError("the matrix is singular")
+    return inverse
+
+
+def _slogdet_vjp(g: Any, x: Any, y: Any, kept: Any) -> Any:
     g_sign, g_log = g
     total = 0 if g_log is None else g_log
     if g_sign is not None and is_complex(x):
         total = total - 1j * real(1j * g_sign * y[0])
     elif g_log is None:
         return x * 0  # the sign of a real determinant is constant
-    return _each(cast(total, shape_dtype(x).dtype)) * inv_p(x).mT
+    return _each(cast(total, shape_dtype(x).dtype)) * _inverse(x, kept).mT
 
 
 def _slogdet_jvp(t: Any, x: Any, y: Any) -> Any:
@@ -95,9 +128,9 @@ def _slogdet_jvp(t: Any, x: Any, y: Any) -> Any:
     return sign, real(moved)
 
 
-slogdet_p: Primitive = Primitive(
+slogdet_p: Primitive = Keeping(
     "slogdet",
-    lambda xp, x: tuple(xp.linalg.slogdet(x)),
+    _slogdet,
     shape=lambda x: (_scalars(x), ShapeDtype(x.shape[:-2], real_dtype(x.dtype))),
     vjp=_slogdet_vjp,
     jvp=_slogdet_jvp,

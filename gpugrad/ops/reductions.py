@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
-from gpugrad.core.primitive import LINEAR, Primitive
+from gpugrad.core.box import Box
+from gpugrad.core.primitive import LINEAR, Keeping, Primitive
 from gpugrad.kernels.scan import running
 from gpugrad.ops.batching import over_axis
 from gpugrad.ops.broadcast import reduced, spread, standing, sum_p
@@ -282,21 +283,28 @@ def _times_first(y: Any, last: Any, half: int) -> Any:
     return concatenate([getitem(y, slice(0, 1)) * last, getitem(y, slice(1, half))])
 
 
-def _var(xp: Any, x: Any, *, axis: tuple[int, ...], free: float, keepdims: bool) -> Any:
+_FEW = 4096
+"""Distances of up to so many elements from their mean are kept, as NumPy's calls outweigh them."""
+
+
+def _var(xp: Any, x: Any, *, axis: tuple[int, ...], free: float, keepdims: bool) -> tuple[Any, Any]:
     off = x - _mean(xp, x, axis=axis, keepdims=True)
     squares = (off * off.conj()).real if off.dtype.kind == "c" else off * off
-    total = squares.sum(axis=axis, keepdims=keepdims)
+    total = sum_p(squares, axis=axis, keepdims=keepdims)
     count = _count(off.shape, axis) - free
+    kept = off if xp is np and off.size <= _FEW else None
     if count > 0:
-        return total / count
+        return total / float(count), kept
     with np.errstate(divide="ignore", invalid="ignore"):
-        return total / total.dtype.type(0)
+        return total / total.dtype.type(0), kept
 
 
-def _off(g: Any, x: Any, axis: tuple[int, ...], free: float) -> Any:
+def _off(g: Any, x: Any, axis: tuple[int, ...], free: float, kept: Any = None) -> Any:
     """``g`` times twice the distance from the mean over ``n - free``, to be conjugated."""
     count = _count(shape_dtype(x).shape, axis) - free
-    return g * (2 / count if count > 0 else np.inf) * (x - mean_p(x, axis=axis, keepdims=True))
+    known = kept is not None and not isinstance(x, Box)  # else its derivative is wanted too
+    off = kept if known else x - mean_p(x, axis=axis, keepdims=True)
+    return g * (2 / count if count > 0 else np.inf) * off
 
 
 def _var_shape(x: ShapeDtype, *, axis: Any, free: float, keepdims: bool) -> ShapeDtype:
@@ -304,12 +312,12 @@ def _var_shape(x: ShapeDtype, *, axis: Any, free: float, keepdims: bool) -> Shap
     return ShapeDtype(shape, dtype.type(0).real.dtype if dtype.kind == "c" else dtype)
 
 
-var_p: Primitive = Primitive(
+var_p: Primitive = Keeping(
     "var",
     _var,
     shape=_var_shape,
-    vjp=lambda g, x, x_like, axis, free, keepdims: conj(
-        _off(standing(g, x_like, axis, keepdims), x, axis, free)
+    vjp=lambda g, x, x_like, kept, axis, free, keepdims: conj(
+        _off(standing(g, x_like, axis, keepdims), x, axis, free, kept)
     ),
     jvp=lambda t, x, axis, free, keepdims: sum_p(
         real(conj(_off(1.0, x, axis, free)) * t), axis=axis, keepdims=keepdims

@@ -41,7 +41,7 @@ _PREFIX = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
 
 @functools.cache
-def _lapack(routine: str, char: str) -> Any:
+def lapack(routine: str, char: str) -> Any:
     """LAPACK's routine for a dtype; SciPy is imported when the first one is called."""
     return getattr(scipy_for(np, "linalg.lapack"), _PREFIX[char] + routine)
 
@@ -76,7 +76,7 @@ def _right_hand_side(ts: Sequence[Any], y: Any, transposed: bool, part: Any = No
 
 def _solve(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
     if xp is np and a.ndim == 2 and b.size:
-        lu, pivots, x, info = _lapack("gesv", a.dtype.char)(a, b)
+        lu, pivots, x, info = lapack("gesv", a.dtype.char)(a, b)
         if info > 0:
             raise LinAlgError("the matrix is singular")
         return x, (lu, pivots)
@@ -101,7 +101,7 @@ solve_p: Primitive = Keeping(
 
 
 def _factored(xp: Any, a: Any, b: Any, lu: Any, pivots: Any, *, transposed: bool) -> Any:
-    return _lapack("getrs", lu.dtype.char)(lu, pivots, b, trans=int(transposed))[0]
+    return lapack("getrs", lu.dtype.char)(lu, pivots, b, trans=int(transposed))[0]
 
 
 def _factored_vjp(
@@ -211,9 +211,7 @@ def _triangular(xp: Any, a: Any, b: Any, *, lower: bool, transposed: bool, unit:
         return x
     if a.flags.c_contiguous:  # LAPACK would copy it to columns: its transpose is in columns
         a, lower, transposed = a.T, not lower, not transposed
-    x, info = _lapack("trtrs", a.dtype.char)(
-        a, b, lower=lower, trans=int(transposed), unitdiag=unit
-    )
+    x, info = lapack("trtrs", a.dtype.char)(a, b, lower=lower, trans=int(transposed), unitdiag=unit)
     if info > 0:
         raise LinAlgError(f"the triangular matrix is singular: element {info - 1} of its diagonal")
     return x
@@ -339,10 +337,10 @@ def _inv(xp: Any, x: Any) -> Any:
     if xp is not np or x.ndim != 2 or len(x) < _MANY:
         return xp.linalg.inv(x)
     char = x.dtype.char
-    lu, pivots, info = _lapack("getrf", char)(x.T)  # the transpose is in columns, as LAPACK's are
+    lu, pivots, info = lapack("getrf", char)(x.T)  # the transpose is in columns, as LAPACK's are
     if info > 0:
         raise LinAlgError("Singular matrix")
-    y: Any = _lapack("getri", char)(lu, pivots, lwork=64 * len(x), overwrite_lu=True)[0]
+    y: Any = lapack("getri", char)(lu, pivots, lwork=64 * len(x), overwrite_lu=True)[0]
     return y.T
 
 

@@ -438,14 +438,14 @@ def test_lstsq_of_deficient_rank(device):
 def test_the_backward_pass_of_solve_reuses_the_factors(monkeypatch):
     """One factorization for the value, the gradient and the gradient's own gradient."""
     count = 0
-    lapack = solve_module._lapack
+    lapack = solve_module.lapack
 
     def counted(routine: str, char: str) -> Any:
         nonlocal count
         count += routine == "gesv"
         return lapack(routine, char)
 
-    monkeypatch.setattr(solve_module, "_lapack", counted)
+    monkeypatch.setattr(solve_module, "lapack", counted)
     monkeypatch.setattr(np.linalg, "solve", None)
     gg.hessian(lambda b: gnp.sum(gnp.linalg.solve(A, b) ** 3))(B[:, 0])
     x, b = gg.Array(A, requires_grad=True), gg.Array(B, requires_grad=True)
@@ -454,6 +454,26 @@ def test_the_backward_pass_of_solve_reuses_the_factors(monkeypatch):
     y.backward(create_graph=True)
     gnp.sum(x.grad**2).backward()
     assert count == 1
+
+
+def test_the_backward_pass_of_slogdet_reuses_the_factors(monkeypatch):
+    grad = gg.grad(lambda a: gnp.linalg.slogdet(a).logabsdet)
+    hessian = gg.hessian(lambda a: gnp.linalg.slogdet(a).logabsdet)(A)
+    monkeypatch.setattr(np.linalg, "inv", None)
+    monkeypatch.setattr(np.linalg, "slogdet", None)
+    near(grad(A), np.linalg.solve(A, np.eye(len(A))).T)
+    monkeypatch.undo()
+    # A gradient that is itself recorded must not take the factors for constants.
+    x = gg.Array(A, requires_grad=True)
+    gnp.linalg.slogdet(x).logabsdet.backward(create_graph=True)
+    g, x.grad = x.grad, None
+    gnp.sum(g * B[:, :1]).backward()
+    near(host(x.grad), np.einsum("ij,ijkl->kl", B[:, :1] * np.ones_like(A), hessian))
+
+
+@pytest.mark.parametrize("x", [np.zeros((3, 3)), np.full((2, 2), np.nan), np.ones((4, 4))])
+def test_slogdet_of_what_is_not_regular(x):
+    np.testing.assert_array_equal(gnp.linalg.slogdet(x), np.linalg.slogdet(x))
 
 
 @pytest.mark.parametrize("mapped", [(0, None), (None, 0), (0, 0)])

@@ -228,3 +228,12 @@ def test_arrays_of_traced_parts(device):
     np.testing.assert_allclose(back(g), [12, 8])
     g = gg.grad(lambda x: gnp.sum(gnp.full((2, 2), x) ** 2))(put(3.0, device))
     assert float(back(g)) == 24
+
+
+def test_a_recorded_gradient_of_var_looks_into_the_distances_from_the_mean(device):
+    x = gg.Array(put([1.0, 4.0, -2.0], device), requires_grad=True)
+    gnp.var(x).backward(create_graph=True)
+    g, x.grad = x.grad, None
+    gnp.sum(g * g).backward()
+    # g = 2 (x - mean) / 3, and the distances from the mean do not depend on the mean.
+    np.testing.assert_allclose(x.grad.numpy(), 8 / 9 * np.array([0.0, 3.0, -3.0]))

@@ -76,17 +76,27 @@ class JVPNode(Node):
 
 
 class _Call:
-    """One call: how arguments and result are made of the operands and outputs."""
+    """One call: how arguments and result are made of the operands and outputs.
 
-    __slots__ = ("kwargs", "out", "tree")
+    ``flat``: no argument is a container, so that each is one operand.
+    """
 
-    def __init__(self, tree: Any, kwargs: dict[str, Any]) -> None:
+    __slots__ = ("flat", "kwargs", "out", "tree")
+
+    def __init__(self, tree: Any, flat: bool, kwargs: dict[str, Any]) -> None:
         self.tree = tree
+        self.flat = flat
         self.kwargs = kwargs
         self.out: Any = None
 
+    def args(self, values: Sequence[Any]) -> Any:
+        """The arguments, made of the operands."""
+        return tuple(values) if self.flat else unflatten(self.tree, values)
+
     def argnums(self, wanted: Sequence[bool]) -> tuple[int, ...]:
         """The arguments with a wanted operand in them."""
+        if self.flat:
+            return tuple([n for n, want in enumerate(wanted) if want])
         rest = iter(wanted)
         return tuple(
             [
@@ -98,6 +108,8 @@ class _Call:
 
     def spread(self, argnums: Sequence[int], given: Sequence[Any]) -> list[Any]:
         """An entry for each operand from containers for ``argnums``; None elsewhere."""
+        if self.flat:
+            return _place(argnums, given, self.tree.num_leaves)
         by_argument = dict(zip(argnums, given))
         out: list[Any] = []
         for n, part in enumerate(self.tree.children()):
@@ -119,8 +131,9 @@ class Function(UserPrimitive):
         if any_box(values):
             return self(*values, **params)
         call: _Call = params["call"]
-        with on(common_device([v for v in values if hasattr(v, "dtype")], self.name)):
-            out = self.__wrapped__(*unflatten(call.tree, values), **call.kwargs)
+        arrays = [v for v in values if hasattr(v, "dtype")]
+        with on(common_device(arrays, self.name)):
+            out = self.__wrapped__(*call.args(values), **call.kwargs)
         leaves, call.out = flatten(out)
         return tuple(leaves)
 
@@ -137,9 +150,10 @@ class Function(UserPrimitive):
         return Primitive.plan(self, tracked, count)
 
     def _pull(self, g: Any, xs: Any, y: Any, needs: Any, call: _Call) -> list[Any]:
-        rows = _by_rows(self._pull, (g, xs, y), (needs, call))
-        if rows is not None:
-            return list(rows)
+        if any_box(g) or any_box(xs) or any_box(y):
+            rows = _by_rows(self._pull, (g, xs, y), (needs, call))
+            if rows is not None:
+                return list(rows)
         rule = primitive_vjps.get(self.function)
         if rule is None:
             at = [i for i, need in enumerate(needs) if need]
@@ -151,7 +165,7 @@ class Function(UserPrimitive):
             return _place(at, transpose(push, [xs[i] for i in at], full), len(xs))
         cotangent = [vspace(o).zeros() if c is None else Opaque.open(c) for c, o in zip(g, y)]
         argnums = call.argnums(needs)
-        pulled = rule(argnums, unflatten(call.out, y), unflatten(call.tree, xs), call.kwargs)(
+        pulled = rule(argnums, unflatten(call.out, y), call.args(xs), call.kwargs)(
             unflatten(call.out, cotangent)
         )
         leaves = call.spread(argnums, [_dense(c) for c in pulled])
@@ -251,7 +265,7 @@ def primitive(f: Callable[..., Any]) -> Any:
         leaves, tree = flatten(args)
         if not any_box(leaves):
             return f(*args, **kwargs)
-        call = _Call(tree, kwargs)
+        call = _Call(tree, len(leaves) == len(args) and tree.is_one_level(), kwargs)
         out = operation(*leaves, call=call)
         return unflatten(call.out, [fitting(o) for o in out])
 

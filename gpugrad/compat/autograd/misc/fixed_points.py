@@ -37,16 +37,19 @@ def fixed_point(
 
 
 def _vjp(ans: Any, f: Any, a: Any, x0: Any, distance: Any, tol: float) -> Callable[[Any], Any]:
-    """At the fixed point x = f(a)(x): the cotangent solves c = g + c·∂f/∂x, again a fixed point."""
-    vs = vspace(ans)
+    """At the fixed point x = f(a)(x): the cotangent solves c = g + c·∂f/∂x, again a fixed point.
+
+    The first step from zero would give g, so g is where it starts.
+    """
+    add = vspace(ans).add
 
     def adjoint(parameters: Any) -> Callable[[Any], Any]:
         a, x, g = parameters
         pull_x, _ = make_vjp(f(a), x)
-        return lambda c: vs.add(pull_x(c), g)
+        return lambda c: add(pull_x(c), g)
 
     pull_a, _ = make_vjp(lambda a: f(a)(ans), a)
-    return lambda g: pull_a(fixed_point(adjoint, (a, ans, g), vs.zeros(), distance, tol))
+    return lambda g: pull_a(fixed_point(adjoint, (a, ans, g), g, distance, tol))
 
 
 defvjp(fixed_point, None, _vjp, None)
