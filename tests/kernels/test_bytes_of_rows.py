@@ -30,16 +30,27 @@ def moved(kernel, f):
 
 n = int(sys.argv[1])
 side = math.isqrt(n)
-x, how = cp.ones((1, side, side), "f4"), Window((side // 2,) * 2, (2, 2), (2, 2))
-size, few = 4 * n, n
+found = {}
+for dtype, s in (("f4", 4), ("f2", 2)):
+    x, g = cp.ones((1, side, side), dtype), cp.ones((1, side // 2, side // 2), dtype)
+    for kernel, padding in ((2, 0), (3, 1)):  # without overlap, and as in residual networks
+        how = Window(g.shape[1:], (kernel,) * 2, (2, 2), (padding,) * 2)
+        places = pool.largest(x, how)[1]
+        size = (side, side)
+        for name, least, f in (
+            ("largest", places.nbytes, lambda: pool.largest(x, how)),
+            ("put", places.nbytes, lambda: pool.put(g, places, size, how)),
+            ("mean", 0, lambda: pool.mean(x, how)),
+            ("spread", 0, lambda: pool.spread(g, size, how)),
+        ):
+            found[f"{name} {dtype} {kernel}"] = moved(name, f) / (x.nbytes + g.nbytes + least)
+size = 4 * n
 table, values = cp.ones((1000, 256), "f4"), cp.ones((n // 256, 256), "f4")
 rows = cp.arange(n // 256) % 1000
 images, w = cp.ones((n // 8 // 1024, 8, 32, 32), "f4"), cp.ones((4, 8, 3, 3), "f4")
 same = Geometry(padding=((1, 1), (1, 1)))
 matrix, g = 9 * 4 * images.size, conv.forward(images, w, None, same)
-print(json.dumps({
-    "largest": moved("largest", lambda: pool.largest(x, how)) / (size + 2 * few),
-    "mean": moved("mean", lambda: pool.mean(x, how)) / (size + few),
+print(json.dumps(found | {
     "take": moved("take", lambda: segment.take(table, rows)) / (2 * size + 8 * len(rows)),
     "total": moved("segments", lambda: segment.total(values, rows, 1000))
     / (size + 8 * len(rows) + 1000 * (1024 + 16)),
@@ -61,12 +72,14 @@ def test_bytes(cuda, counters):
     )
     assert run.returncode == 0, run.stderr
     ratios = json.loads(run.stdout)
-    assert len(ratios) == 6
+    assert len(ratios) == 20
     for kernel, ratio in ratios.items():
         assert 0.9 < ratio <= 1.05, (kernel, ratio)
 
 
-@pytest.mark.parametrize("name", ["largest", "mean", "take", "total", "windows", "images"])
+@pytest.mark.parametrize(
+    "name", ["largest", "put", "mean", "spread", "take", "total", "windows", "images"]
+)
 def test_the_minimum_is_derived_in_the_docstring(name):
     from gpugrad.kernels import conv, pool, segment
 

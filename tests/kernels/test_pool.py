@@ -119,6 +119,53 @@ def test_strided_images(device, xp):
     assert (pool.spread(g, (5, 6), how) == pool.spread(g.copy(), (5, 6), how)).all()
 
 
+TILED = {
+    "many small": ((300, 7, 7), Window((3, 3), (3, 3), (2, 2))),
+    "overlapping": ((2, 90, 140), Window((45, 70), (3, 3), (2, 2), (1, 1))),
+    "dilated": ((3, 70, 60), Window((62, 24), (5, 4), (1, 2), (0, 0), (2, 5))),
+    "one row": ((2, 1, 9000), Window((1, 2999), (1, 5), (1, 3), (0, 1))),
+    "global": ((5, 80, 90), Window((1, 1), (80, 90), (80, 90))),
+}
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_how_the_result_is_cut_into_tiles_changes_no_bit(cuda, monkeypatch, name):
+    shape, how = TILED[name]
+    x = np.random.default_rng(2).standard_normal(shape).astype("f4")
+    g = np.random.default_rng(3).standard_normal((shape[0], *how.out)).astype("f4")
+
+    def run(x, g):
+        y, places = pool.largest(x, how)
+        back = pool.put(g, places, shape[1:], how)
+        if how.dilation != (1, 1):
+            return [y, places, back]
+        return [y, places, back, pool.mean(x, how), pool.spread(g, shape[1:], how)]
+
+    on_cpu, found, kept = run(x, g), [], []
+    for room in (18432, 700, 0):
+        monkeypatch.setattr(pool, "KEPT", room)
+        found.append([a.get() for a in run(cuda.asarray(x), cuda.asarray(g))])
+        kept.append(pool.tiling(how, shape[1:], shape[0], False, room // 4).keep)
+    assert kept[1:] == [name != "global", False]
+    for arrays in found[1:]:
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(found[0], arrays, strict=True))
+    for a, b in zip(found[0], on_cpu, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_adaptive_windows_in_tiles(cuda):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(4).standard_normal((2, 150, 170))
+    leaf = torch.tensor(x, requires_grad=True)
+    want = torch.nn.functional.adaptive_avg_pool2d(leaf, (61, 70))
+    g = np.random.default_rng(5).standard_normal(want.shape)
+    want.backward(torch.tensor(g))
+    how = Window((61, 70), adaptive=True)
+    np.testing.assert_allclose(pool.mean(cuda.asarray(x), how).get(), want.detach(), rtol=1e-12)
+    got = pool.spread(cuda.asarray(g), x.shape[1:], how).get()
+    np.testing.assert_allclose(got, leaf.grad, rtol=1e-12, atol=1e-15)
+
+
 def test_one_launch_the_same_bits_and_no_wait(cuda, counters):
     x = cuda.random.default_rng(0).standard_normal((3, 4, 12, 12)).astype("f4")
     g = cuda.random.default_rng(1).standard_normal((3, 4, 6, 6)).astype("f4")
