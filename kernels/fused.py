@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from gpugrad.kernels.source import cache_folder
 
 
 class Node(NamedTuple):
@@ -295,8 +296,7 @@ def _cpu_loop(program: Program, scalars: tuple[bool, ...], real: str) -> Any:
     """Compiled from a file, so that Numba keeps the machine code beside it for the next process."""
     source = cpu_source(program, scalars, real) + f"\n# with elementary functions {_version()}\n"
     name = f"fused_{_digest(source)[:16]}"
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(home) / "gpugrad" / f"{name}.py"
+    path = cache_folder() / f"{name}.py"
     if not (path.is_file() and path.read_text() == source):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 C_NAMES = {
@@ -48,6 +50,11 @@ def text(name: str) -> str:
         return re.sub(r'^#include "(\w+\.cuh)"$', included, code, flags=re.MULTILINE)
 
     return expand((folder / f"{name}.cu").read_text())
+
+
+def cache_folder() -> Path:
+    """Where what took long to compile is kept for the next process."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpugrad"
 
 
 @cache
