@@ -157,7 +157,6 @@ def test_a_run_goes_on(capsys, tmp_path):
 
 
 def test_event_files(capsys, tmp_path):
-    pytest.importorskip("tensorboardX")
     command = [*DIGITS, "--device", "cpu", "--epochs", "1", "--tensorboard"]
     assert main([*command, "--out", str(tmp_path)]) == 0
     assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1

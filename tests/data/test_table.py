@@ -84,8 +84,8 @@ def test_too_many_texts_are_no_categories(tmp_path):
 
 
 def test_parquet(tmp_path):
-    pq = pytest.importorskip("pyarrow.parquet")
     import pyarrow
+    import pyarrow.parquet as pq
 
     columns = {"a": [1.5, None, 3.25], "b": ["x", "y", "x"], "c": [datetime.date(2000, 1, 1)] * 3}
     pq.write_table(pyarrow.table(columns), tmp_path / "t.parquet")

@@ -344,7 +344,6 @@ def test_curves(tmp_path):
 
 
 def test_event_files(tmp_path):
-    pytest.importorskip("tensorboardX")
     from gpugrad.training.tensorboard import EventFiles
 
     events = EventFiles(tmp_path)
