@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gpugrad.kernels import philox
+from gpugrad.kernels.many import NARROW, name_of
 from gpugrad.kernels.source import C_NAMES, function, resident
 
 
@@ -89,7 +90,8 @@ Activation = (
 KEEPS_OUTPUT = (Identity, Relu, LeakyRelu, Sigmoid, Tanh)
 """Those whose backward pass needs the output, which is alive anyway; the others need the input."""
 
-NARROW = ("float16", "bfloat16")
+PLAIN = (Identity, Relu, LeakyRelu, HardSwish)
+"""Those without an exponential."""
 
 
 def forward(
@@ -260,7 +262,7 @@ def _half(x: Any) -> int:
 
 
 def _check(name: str, x: Any, bias: Any, columns: tuple[int, ...], rate: float, state: Any) -> None:
-    if x.dtype.name not in (*NARROW, "float32", "float64"):
+    if name_of(x.dtype) not in (*NARROW, "float32", "float64"):
         raise TypeError(
             f"{name}: elements are float16, bfloat16, float32 or float64, not {x.dtype}"
         )
@@ -343,7 +345,7 @@ def _host(
     from gpugrad.kernels.cpu import activation, threads
 
     dtype = out.dtype
-    if dtype.name in NARROW:
+    if name_of(dtype) in NARROW:
         arrays = [a.astype(np.float32) for a in arrays]
         bias = None if bias is None else bias.astype(np.float32)
     wide = arrays[0].dtype
@@ -353,13 +355,14 @@ def _host(
         columns = min(size, _WIDE)
     fold = max(1, min(_WIDE // columns, size // columns)) if step == 1 else 1
     width = fold * columns
-    each = np.zeros(width * step, wide) if bias is None else np.tile(bias, fold)
+    each = np.zeros(width * step, wide) if bias is None else bias
+    each = each if len(each) == width * step else np.tile(each, fold)
     blocks, tiles = -(-size // (width * _DEEP)), -(-width // _WIDE)
-    partial = np.zeros((blocks if sums else 1, width * step if sums else 1), wide)
+    partial = np.empty((blocks, width * step) if sums else (1, 1), wide)
     threads.run(
         getattr(activation, name),
         blocks * tiles,
-        size * step * (1 if state is None else 2),
+        size * step * (0.2 if isinstance(act, PLAIN) else 0.6) + (0 if state is None else size),
         act,
         *arrays,
         each,
@@ -373,7 +376,9 @@ def _host(
         out[...] = flat.reshape(out.shape)
     if not sums:
         return None
-    return partial.sum(0, np.float64).reshape(-1, columns * step).sum(0).astype(dtype)
+    total = np.empty(columns * step, wide)
+    activation.finish(partial, total)
+    return total.astype(dtype, copy=False)
 
 
 # ------------------------------------------------------------------------------ CUDA

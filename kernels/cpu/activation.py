@@ -8,6 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 from gpugrad.kernels import activation as kinds
+from gpugrad.kernels.cpu.apart import gain, get, put
 from gpugrad.kernels.cpu.elementary import (
     exp,
     expm1,
@@ -360,28 +361,36 @@ def backward(
     size, width, wide, _ = shape
     scales = np.empty(wide, g.dtype)
     sums = partial.shape[1] == width
+    one = g.dtype.type(1)
     for part in range(start, stop):
         block, row, last, left, right = _tile(part, shape)
         b = bias[left:right]
+        total = partial[block, left:right] if sums else partial[0]
+        total[:] = 0
         for r in range(row, last):
             count = min(right, size - r * width) - left
             if count <= 0:
                 break
             at = r * width + left
-            gs, rs, ds = g[at : at + count], residual[at : at + count], dz[at : at + count]
             if state is not None:
                 _mask(scales, at, count, state, drop)
                 keep = g.dtype.type(1.0 - drop[1])
                 for c in range(count):
-                    d = select(scales[c] > 0, gs[c] * scales[c], scales[c])
-                    ds[c] = pull(act, d, _kept(act, rs[c], b[c], keep))
+                    d = select(scales[c] > 0, get(g, at + c) * scales[c], scales[c])
+                    put(dz, at + c, pull(act, d, _kept(act, get(residual, at + c), b[c], keep)), 0)
+                if sums:
+                    for c in range(count):
+                        total[c] += dz[at + c]
+            elif sums:
+                for c in range(count):
+                    z = _kept(act, get(residual, at + c), get(b, c), one)
+                    d = pull(act, get(g, at + c), z)
+                    put(dz, at + c, d, 0)
+                    gain(total, c, d, 1)
             else:
                 for c in range(count):
-                    ds[c] = pull(act, gs[c], rs[c] + b[c])
-            if sums:
-                total = partial[block, left : left + count]
-                for c in range(count):
-                    total[c] += ds[c]
+                    z = _kept(act, get(residual, at + c), get(b, c), one)
+                    put(dz, at + c, pull(act, get(g, at + c), z), 0)
 
 
 def _kept(act: Any, r: Any, b: Any, keep: Any) -> Any:
@@ -463,6 +472,9 @@ def gated_backward(
         block, row, last, left, right = _tile(part, shape)
         count = right - left
         ba, bb = bias[left:right], bias[width + left : width + right]
+        if sums:
+            partial[block, left:right] = 0
+            partial[block, width + left : width + right] = 0
         for r in range(row, last):
             at, of = r * width + left, 2 * r * width + left
             gs = g[at : at + count]
@@ -484,3 +496,16 @@ def gated_backward(
                     ds = dx[of + h * width : of + h * width + count]
                     for c in range(count):
                         total[c] += ds[c]
+
+
+@numba.njit(**_LOOP)
+def finish(partial: Any, out: Any) -> None:
+    """Add up the rows of sums, each of which may hold those of several rows of ``out``."""
+    total = np.zeros(out.size, np.float64)
+    for p in range(partial.shape[0]):
+        for first in range(0, partial.shape[1], out.size):
+            each = partial[p, first : first + out.size]
+            for c in range(out.size):
+                total[c] += each[c]
+    for c in range(out.size):
+        out[c] = total[c]

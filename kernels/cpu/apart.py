@@ -47,10 +47,33 @@ def put(context: Any, array: Any, i: Any, value: Any, number: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         store = builder.store(args[2], _place(context, builder, signature.args[0], *args[:2]))
-        scopes = _scopes(builder.module)
-        add = builder.module.add_metadata
-        store.set_metadata("alias.scope", add([scopes[mine]]))
-        store.set_metadata("noalias", add(scopes[:mine] + scopes[mine + 1 :]))
+        _set_apart(builder, store, mine)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, array.dtype, number), code
+
+
+@intrinsic
+def gain(context: Any, array: Any, i: Any, value: Any, number: Any) -> Any:
+    """``array[i] += value`` in the written array of that number, for ``i`` in range."""
+    if not isinstance(number, types.IntegerLiteral):
+        return None
+    mine = min(number.literal_value, MOST - 1)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _place(context, builder, signature.args[0], *args[:2])
+        old = builder.load(place)
+        store = builder.store(builder.fadd(old, args[2]), place)
+        _set_apart(builder, old, mine)
+        _set_apart(builder, store, mine)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype, number), code
+
+
+def _set_apart(builder: Any, access: Any, mine: int) -> None:
+    """Say of a load or store that it is of the written array of this number."""
+    scopes = _scopes(builder.module)
+    add = builder.module.add_metadata
+    access.set_metadata("alias.scope", add([scopes[mine]]))
+    access.set_metadata("noalias", add(scopes[:mine] + scopes[mine + 1 :]))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
+from queue import SimpleQueue
+from threading import Thread
 from time import perf_counter
 from typing import Any
 
@@ -22,7 +23,6 @@ THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined, unus
 
 GRAIN = 100_000
 """Nanoseconds of work below which another thread costs more than it saves."""
-
 
 SLOW = 1.0
 """Seconds of compiling after which the user is told what the wait was for."""
@@ -68,21 +68,65 @@ def _share(loop: Callable[..., Any], items: int, work: float, *args: Any) -> Non
     if threads < 2:
         loop(0, items, *args)
         return
-    parts = min(items, 4 * threads, int(2 * work / GRAIN))
-    rest = iter(range(parts))
+    parts = _cut(items, threads, max(1, round(items * GRAIN / (4 * work))))
+    rest = iter(parts)
+    ended: SimpleQueue[int | BaseException] = SimpleQueue()
 
-    def take(rest: Iterator[int]) -> None:
-        for i in rest:  # each part goes to one thread: a range's iterator is not split by a switch
-            loop(items * i // parts, items * (i + 1) // parts, *args)
+    def take() -> int:
+        count = 0
+        for (
+            start,
+            stop,
+        ) in rest:  # each goes to one thread: a list's iterator is not split by a switch
+            loop(start, stop, *args)
+            count += 1
+        return count
 
-    helpers = [_pool(os.getpid()).submit(take, rest) for _ in range(threads - 1)]
-    take(rest)
-    for h in helpers:
-        if not h.cancel():  # it has begun
-            h.result()
+    jobs = _helpers(os.getpid())
+    for _ in range(threads - 1):
+        jobs.put((take, ended))
+    done = take()
+    while done < len(parts):  # helpers that have found no part left are not waited for
+        found = ended.get()
+        if isinstance(found, BaseException):
+            raise found
+        done += found
+
+
+@lru_cache(maxsize=256)
+def _cut(items: int, threads: int, least: int) -> list[tuple[int, int]]:
+    """Parts that get smaller, since the helpers come later and nobody should wait for the last.
+
+    Not many: a call costs some microseconds.
+    """
+    parts, start = [], 0
+    while start < items:
+        stop = min(items, start + max(least, (items - start) * 3 // (4 * threads)))
+        parts.append((start, stop))
+        start = stop
+    return parts
+
+
+Jobs = SimpleQueue[tuple[Callable[[], int], "SimpleQueue[int | BaseException]"]]
 
 
 @cache
-def _pool(pid: int) -> ThreadPoolExecutor:
-    """Threads that wait for work; a forked process has none of its parent's."""
-    return ThreadPoolExecutor(THREADS, "gpugrad")
+def _helpers(pid: int) -> Jobs:
+    """What threads wait for that then work; a forked process has none of its parent's."""
+    jobs: Jobs = SimpleQueue()
+    for _ in range(THREADS - 1):
+        Thread(target=_help, args=(jobs,), name="gpugrad", daemon=True).start()
+    return jobs
+
+
+def _help(jobs: Jobs) -> None:
+    while True:
+        _work(*jobs.get())
+
+
+def _work(take: Callable[[], int], ended: SimpleQueue[int | BaseException]) -> None:
+    """In a function of its own: a thread that waits holds no array."""
+    try:
+        ended.put(take())
+    except BaseException as error:
+        ended.put(error)
