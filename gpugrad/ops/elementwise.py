@@ -89,6 +89,21 @@ def summed(rule: Rule | None, operand: str) -> Rule | None:
     return vjp
 
 
+_BLOCK = 8192
+
+
+def _dot(a: Any, b: Any) -> Any:
+    """``a.dot(b)`` on one thread: waiting for a second one can cost more than all the sum.
+
+    OpenBLAS starts threads for more than 10,000 elements.
+    """
+    n = a.size // _BLOCK * _BLOCK
+    if not n:
+        return a.dot(b)
+    blocks = np.vecdot(a[:n].reshape(-1, _BLOCK), b[:n].reshape(-1, _BLOCK))
+    return np.add.reduce(blocks) + a[n:].dot(b[n:])
+
+
 def _by_dot(vjp: Rule) -> Rule:
     """A product's VJP where one factor is a number: the sum of products without the products.
 
@@ -103,7 +118,7 @@ def _by_dot(vjp: Rule) -> Rule:
             and g.dtype == other.dtype == fit.dtype == np.float64
             and g.shape == other.shape
         ):
-            return g.ravel().dot(other.ravel())
+            return _dot(g.ravel(), other.ravel())
         return vjp(g, other, fit)
 
     faster.names = vjp.names  # type: ignore[attr-defined]
