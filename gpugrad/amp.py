@@ -180,6 +180,7 @@ class GradScaler:
 
     def __init__(
         self,
+        *,
         init_scale: float = 65536.0,
         growth_factor: float = 2.0,
         backoff_factor: float = 0.5,

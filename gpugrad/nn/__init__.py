@@ -2,20 +2,35 @@
 
 from gpugrad.nn import init
 from gpugrad.nn.activation_layers import (
+    CELU,
     ELU,
     GELU,
     GLU,
     SELU,
     Dropout,
+    Hardshrink,
+    Hardsigmoid,
     Hardswish,
+    Hardtanh,
     LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
     Mish,
+    PReLU,
     ReLU,
+    ReLU6,
+    RReLU,
     Sigmoid,
     SiLU,
+    Softmax,
+    Softmin,
     Softplus,
+    Softshrink,
+    Softsign,
     SwiGLU,
     Tanh,
+    Tanhshrink,
+    Threshold,
 )
 from gpugrad.nn.activations import (
     dropout,
@@ -36,7 +51,7 @@ from gpugrad.nn.activations import (
 )
 from gpugrad.nn.attention import scaled_dot_product_attention
 from gpugrad.nn.checkpoint import Checkpoint
-from gpugrad.nn.containers import Flatten, Lambda, ModuleList, Residual, Sequential
+from gpugrad.nn.containers import Flatten, Identity, Lambda, ModuleList, Residual, Sequential
 from gpugrad.nn.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from gpugrad.nn.conv_layers import (
     Conv1d,
@@ -61,7 +76,6 @@ from gpugrad.nn.embedding import embedding
 from gpugrad.nn.embedding_layer import (
     Embedding,
 )
-from gpugrad.nn.init import glorot_uniform, he_normal
 from gpugrad.nn.linear import Linear, linear
 from gpugrad.nn.loss_layers import (
     BCEWithLogitsLoss,
@@ -85,6 +99,20 @@ from gpugrad.nn.norm_layers import (
     GroupNorm,
     LayerNorm,
     RMSNorm,
+)
+from gpugrad.nn.plain_activations import (
+    celu,
+    hardshrink,
+    hardsigmoid,
+    hardtanh,
+    logsigmoid,
+    prelu,
+    relu6,
+    softmin,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
 )
 from gpugrad.nn.pool import (
     adaptive_avg_pool1d,
@@ -115,6 +143,7 @@ from gpugrad.nn.transformer import (
 )
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
     "GLU",
@@ -142,14 +171,20 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GroupNorm",
+    "Hardshrink",
+    "Hardsigmoid",
     "Hardswish",
+    "Hardtanh",
     "HuberLoss",
+    "Identity",
     "KLDivLoss",
     "L1Loss",
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool1d",
     "MaxPool2d",
@@ -158,16 +193,25 @@ __all__ = [
     "ModuleList",
     "MultiheadAttention",
     "NLLLoss",
+    "PReLU",
     "RMSNorm",
+    "RReLU",
     "ReLU",
+    "ReLU6",
     "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",
+    "Softmax",
+    "Softmin",
     "Softplus",
+    "Softshrink",
+    "Softsign",
     "SwiGLU",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
     "TransformerDecoder",
     "TransformerDecoderLayer",
     "TransformerEncoder",
@@ -179,6 +223,7 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
+    "celu",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
@@ -192,11 +237,12 @@ __all__ = [
     "embedding",
     "geglu",
     "gelu",
-    "glorot_uniform",
     "glu",
     "group_norm",
+    "hardshrink",
+    "hardsigmoid",
     "hardswish",
-    "he_normal",
+    "hardtanh",
     "huber_loss",
     "init",
     "kl_div",
@@ -205,13 +251,16 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
     "max_pool1d",
     "max_pool2d",
     "mish",
     "mse_loss",
     "nll_loss",
     "parameter",
+    "prelu",
     "relu",
+    "relu6",
     "rms_norm",
     "rotary_embedding",
     "scaled_dot_product_attention",
@@ -220,9 +269,14 @@ __all__ = [
     "silu",
     "smooth_l1_loss",
     "softmax",
+    "softmin",
     "softplus",
+    "softshrink",
+    "softsign",
     "summary",
     "swiglu",
     "tanh",
+    "tanhshrink",
+    "threshold",
     "triplet_margin_loss",
 ]

@@ -2,157 +2,301 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from gpugrad import random
 from gpugrad.array import Array
+from gpugrad.core.box import strip
 from gpugrad.core.under import device_under
+from gpugrad.device import Device
 from gpugrad.nn import activations
-from gpugrad.nn.module import Module
-
-__all__ = [
-    "ELU",
-    "GELU",
-    "GLU",
-    "SELU",
-    "Dropout",
-    "Hardswish",
-    "LeakyReLU",
-    "Mish",
-    "ReLU",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "SwiGLU",
-    "Tanh",
-]
+from gpugrad.nn import plain_activations as plain
+from gpugrad.nn.module import Module, parameter
+from gpugrad.nn.softmax import log_softmax, softmax
+from gpugrad.ops.elementwise import where
 
 
-class ReLU(Module):
-    """`relu`."""
+class _Activation(Module):
+    """A function of the input and of settings, which are attributes."""
+
+    _function: ClassVar[Callable[..., Any]]
+    _settings: ClassVar[tuple[str, ...]] = ()
 
     def forward(self, x: Any) -> Any:
-        return activations.relu(x)
+        return type(self)._function(x, *[getattr(self, name) for name in self._settings])
+
+    def extra_repr(self) -> str:
+        return ", ".join([f"{name}={getattr(self, name)!r}" for name in self._settings])
 
 
-class LeakyReLU(Module):
+class ReLU(_Activation):
+    """`relu`."""
+
+    _function = staticmethod(activations.relu)
+
+
+class ReLU6(_Activation):
+    """`relu6`."""
+
+    _function = staticmethod(plain.relu6)
+
+
+class LeakyReLU(_Activation):
     """`leaky_relu`."""
+
+    _function = staticmethod(activations.leaky_relu)
+    _settings = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
         self.negative_slope = negative_slope
 
+
+class PReLU(Module):
+    """`prelu` with slopes that are trained.
+
+    Parameters
+    ----------
+    num_parameters : int
+        1, or a slope for each of so many channels.
+    init : float
+        What they start at.
+    device, dtype
+        Of the slopes.
+    """
+
+    def __init__(
+        self,
+        num_parameters: int = 1,
+        init: float = 0.25,
+        device: str | Device | None = None,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = parameter(np.full(num_parameters, init), dtype, device=device)
+
     def forward(self, x: Any) -> Any:
-        return activations.leaky_relu(x, self.negative_slope)
+        return plain.prelu(x, self.weight)
 
     def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
+        return f"num_parameters={self.num_parameters}"
 
 
-class ELU(Module):
+class RReLU(Module):
+    """``x``, times a slope where it is negative that is drawn anew for each element.
+
+    In evaluation mode the slope is the middle of the two bounds (Xu et al. 2015).
+
+    Parameters
+    ----------
+    lower, upper : float
+        The bounds.
+    generator : gpugrad.random.Generator, optional
+        What draws the slopes; the default generator if none is given.
+    """
+
+    def __init__(
+        self,
+        lower: float = 1 / 8,
+        upper: float = 1 / 3,
+        *,
+        generator: random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.generator = generator
+
+    def forward(self, x: Any) -> Any:
+        if not self.training:
+            return activations.leaky_relu(x, (self.lower + self.upper) / 2)
+        draw = self.generator or random.default_generator
+        slopes = draw.uniform(self.lower, self.upper, x.shape, x.dtype, device=device_under(x))
+        return where(x >= 0, x, x * (slopes if isinstance(x, Array) else strip(slopes)))
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}"
+
+
+class ELU(_Activation):
     """`elu`."""
+
+    _function: ClassVar[Callable[..., Any]] = staticmethod(activations.elu)
+    _settings = ("alpha",)
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
         self.alpha = alpha
 
-    def forward(self, x: Any) -> Any:
-        return activations.elu(x, self.alpha)
 
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
+class CELU(ELU):
+    """`celu`."""
+
+    _function = staticmethod(plain.celu)
 
 
-class SELU(Module):
+class SELU(_Activation):
     """`selu`."""
 
-    def forward(self, x: Any) -> Any:
-        return activations.selu(x)
+    _function = staticmethod(activations.selu)
 
 
-class GELU(Module):
+class GELU(_Activation):
     """`gelu`."""
+
+    _function = staticmethod(activations.gelu)
+    _settings = ("approximate",)
 
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, x: Any) -> Any:
-        return activations.gelu(x, self.approximate)
 
-    def extra_repr(self) -> str:
-        return f"approximate={self.approximate!r}"
-
-
-class SiLU(Module):
+class SiLU(_Activation):
     """`silu`."""
 
-    def forward(self, x: Any) -> Any:
-        return activations.silu(x)
+    _function = staticmethod(activations.silu)
 
 
-class Mish(Module):
+class Mish(_Activation):
     """`mish`."""
 
-    def forward(self, x: Any) -> Any:
-        return activations.mish(x)
+    _function = staticmethod(activations.mish)
 
 
-class Hardswish(Module):
-    """`hardswish`."""
-
-    def forward(self, x: Any) -> Any:
-        return activations.hardswish(x)
-
-
-class Sigmoid(Module):
+class Sigmoid(_Activation):
     """`sigmoid`."""
 
-    def forward(self, x: Any) -> Any:
-        return activations.sigmoid(x)
+    _function = staticmethod(activations.sigmoid)
 
 
-class Tanh(Module):
+class LogSigmoid(_Activation):
+    """`logsigmoid`."""
+
+    _function = staticmethod(plain.logsigmoid)
+
+
+class Hardsigmoid(_Activation):
+    """`hardsigmoid`."""
+
+    _function = staticmethod(plain.hardsigmoid)
+
+
+class Hardswish(_Activation):
+    """`hardswish`."""
+
+    _function = staticmethod(activations.hardswish)
+
+
+class Tanh(_Activation):
     """`tanh`."""
 
-    def forward(self, x: Any) -> Any:
-        return activations.tanh(x)
+    _function = staticmethod(activations.tanh)
 
 
-class Softplus(Module):
+class Hardtanh(_Activation):
+    """`hardtanh`."""
+
+    _function = staticmethod(plain.hardtanh)
+    _settings = ("min_val", "max_val")
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        super().__init__()
+        self.min_val = min_val
+        self.max_val = max_val
+
+
+class Tanhshrink(_Activation):
+    """`tanhshrink`."""
+
+    _function = staticmethod(plain.tanhshrink)
+
+
+class Softsign(_Activation):
+    """`softsign`."""
+
+    _function = staticmethod(plain.softsign)
+
+
+class Softplus(_Activation):
     """`softplus`."""
+
+    _function = staticmethod(activations.softplus)
+    _settings = ("beta", "threshold")
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
         self.beta = beta
         self.threshold = threshold
 
-    def forward(self, x: Any) -> Any:
-        return activations.softplus(x, self.beta, self.threshold)
 
-    def extra_repr(self) -> str:
-        return f"beta={self.beta}, threshold={self.threshold}"
+class Hardshrink(_Activation):
+    """`hardshrink`."""
+
+    _function = staticmethod(plain.hardshrink)
+    _settings = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
 
 
-class GLU(Module):
-    """`glu`: half as long along ``dim``."""
+class Softshrink(Hardshrink):
+    """`softshrink`."""
+
+    _function = staticmethod(plain.softshrink)
+
+
+class Threshold(_Activation):
+    """`threshold`."""
+
+    _function = staticmethod(plain.threshold)
+    _settings = ("threshold", "value")
+
+    def __init__(self, threshold: float, value: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.value = value
+
+
+class Softmax(_Activation):
+    """`softmax` along ``dim``."""
+
+    _function: ClassVar[Callable[..., Any]] = staticmethod(softmax)
+    _settings = ("dim",)
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
 
-    def forward(self, x: Any) -> Any:
-        return activations.glu(x, self.dim)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+class Softmin(Softmax):
+    """`softmin` along ``dim``."""
+
+    _function = staticmethod(plain.softmin)
 
 
-class SwiGLU(GLU):
+class LogSoftmax(Softmax):
+    """`log_softmax` along ``dim``."""
+
+    _function = staticmethod(log_softmax)
+
+
+class GLU(Softmax):
+    """`glu`: half as long along ``dim``."""
+
+    _function = staticmethod(activations.glu)
+
+
+class SwiGLU(Softmax):
     """`swiglu`: half as long along ``dim``."""
 
-    def forward(self, x: Any) -> Any:
-        return activations.swiglu(x, self.dim)
+    _function = staticmethod(activations.swiglu)
 
 
 class Dropout(Module):

@@ -97,7 +97,7 @@ def _stream(key: Any, x: Any) -> Any:
     return key
 
 
-def relu(x: Any, **fused: Unpack[Fused]) -> Any:
+def relu(input: Any, **fused: Unpack[Fused]) -> Any:
     """``max(x, 0)``, with gradient 0 at 0.
 
     Examples
@@ -107,44 +107,44 @@ def relu(x: Any, **fused: Unpack[Fused]) -> Any:
     >>> relu(np.array([-1.0, 2.0]), bias=np.array([3.0, -3.0]))
     array([2., 0.])
     """
-    if _plain(x, fused):
-        return elementwise.relu(x)
-    return _apply(kernels.Relu(), x, fused)
+    if _plain(input, fused):
+        return elementwise.relu(input)
+    return _apply(kernels.Relu(), input, fused)
 
 
-def tanh(x: Any, **fused: Unpack[Fused]) -> Any:
+def tanh(input: Any, **fused: Unpack[Fused]) -> Any:
     """The hyperbolic tangent."""
-    return elementwise.tanh(x) if _plain(x, fused) else _apply(kernels.Tanh(), x, fused)
+    return elementwise.tanh(input) if _plain(input, fused) else _apply(kernels.Tanh(), input, fused)
 
 
-def sigmoid(x: Any, **fused: Unpack[Fused]) -> Any:
+def sigmoid(input: Any, **fused: Unpack[Fused]) -> Any:
     """``1 / (1 + exp(-x))``, written with tanh, which overflows for no ``x``."""
-    if _plain(x, fused):
-        return 0.5 * elementwise.tanh(0.5 * x) + 0.5
-    return _apply(kernels.Sigmoid(), x, fused)
+    if _plain(input, fused):
+        return 0.5 * elementwise.tanh(0.5 * input) + 0.5
+    return _apply(kernels.Sigmoid(), input, fused)
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01, **fused: Unpack[Fused]) -> Any:
+def leaky_relu(input: Any, negative_slope: float = 0.01, **fused: Unpack[Fused]) -> Any:
     """``x``, times ``negative_slope`` where it is negative."""
     if negative_slope < 0:  # the output's sign would not tell the input's
         if "bias" in fused:
-            x = x + fused.pop("bias")
-        y = elementwise.where(x > 0, x, x * negative_slope)
+            input = input + fused.pop("bias")
+        y = elementwise.where(input > 0, input, input * negative_slope)
         return _apply(kernels.Identity(), y, fused) if fused else y
-    return _apply(kernels.LeakyRelu(float(negative_slope)), x, fused)
+    return _apply(kernels.LeakyRelu(float(negative_slope)), input, fused)
 
 
-def elu(x: Any, alpha: float = 1.0, **fused: Unpack[Fused]) -> Any:
+def elu(input: Any, alpha: float = 1.0, **fused: Unpack[Fused]) -> Any:
     """``x``, or ``alpha * (exp(x) - 1)`` where it is negative."""
-    return _apply(kernels.Elu(float(alpha)), x, fused)
+    return _apply(kernels.Elu(float(alpha)), input, fused)
 
 
-def selu(x: Any, **fused: Unpack[Fused]) -> Any:
+def selu(input: Any, **fused: Unpack[Fused]) -> Any:
     """Scaled `elu`, which keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
-    return _apply(kernels.Selu(), x, fused)
+    return _apply(kernels.Selu(), input, fused)
 
 
-def gelu(x: Any, approximate: Literal["none", "tanh"] = "none", **fused: Unpack[Fused]) -> Any:
+def gelu(input: Any, approximate: Literal["none", "tanh"] = "none", **fused: Unpack[Fused]) -> Any:
     """``x`` times the normal distribution's probability below ``x``, exact or by way of tanh.
 
     Examples
@@ -156,30 +156,30 @@ def gelu(x: Any, approximate: Literal["none", "tanh"] = "none", **fused: Unpack[
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate={approximate!r} is neither 'none' nor 'tanh'")
-    return _apply(kernels.Gelu() if approximate == "none" else kernels.GeluTanh(), x, fused)
+    return _apply(kernels.Gelu() if approximate == "none" else kernels.GeluTanh(), input, fused)
 
 
-def silu(x: Any, **fused: Unpack[Fused]) -> Any:
+def silu(input: Any, **fused: Unpack[Fused]) -> Any:
     """``x * sigmoid(x)``, also called swish."""
-    return _apply(kernels.Silu(), x, fused)
+    return _apply(kernels.Silu(), input, fused)
 
 
-def mish(x: Any, **fused: Unpack[Fused]) -> Any:
+def mish(input: Any, **fused: Unpack[Fused]) -> Any:
     """``x * tanh(softplus(x))``."""
-    return _apply(kernels.Mish(), x, fused)
+    return _apply(kernels.Mish(), input, fused)
 
 
-def hardswish(x: Any, **fused: Unpack[Fused]) -> Any:
+def hardswish(input: Any, **fused: Unpack[Fused]) -> Any:
     """``x`` times the line from 0 at -3 to 1 at 3."""
-    return _apply(kernels.HardSwish(), x, fused)
+    return _apply(kernels.HardSwish(), input, fused)
 
 
-def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0, **fused: Unpack[Fused]) -> Any:
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0, **fused: Unpack[Fused]) -> Any:
     """``log(1 + exp(beta * x)) / beta``; ``x`` itself where ``beta * x`` exceeds ``threshold``."""
-    return _apply(kernels.Softplus(float(beta), float(threshold)), x, fused)
+    return _apply(kernels.Softplus(float(beta), float(threshold)), input, fused)
 
 
-def glu(x: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
+def glu(input: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
     """``a * sigmoid(b)`` of the two halves ``a`` and ``b`` of ``x`` along an axis.
 
     Examples
@@ -189,17 +189,17 @@ def glu(x: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
     >>> glu(np.array([4.0, 0.0]))
     array([2.])
     """
-    return _gated(kernels.Sigmoid(), x, dim, fused)
+    return _gated(kernels.Sigmoid(), input, dim, fused)
 
 
-def geglu(x: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
+def geglu(input: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
     """``a * gelu(b)`` of the two halves ``a`` and ``b`` of ``x`` along an axis."""
-    return _gated(kernels.Gelu(), x, dim, fused)
+    return _gated(kernels.Gelu(), input, dim, fused)
 
 
-def swiglu(x: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
+def swiglu(input: Any, dim: int = -1, **fused: Unpack[Fused]) -> Any:
     """``a * silu(b)`` of the two halves ``a`` and ``b`` of ``x`` along an axis."""
-    return _gated(kernels.Silu(), x, dim, fused)
+    return _gated(kernels.Silu(), input, dim, fused)
 
 
 def _gated(act: kernels.Activation, x: Any, dim: int, fused: Fused) -> Any:
@@ -211,17 +211,17 @@ def _gated(act: kernels.Activation, x: Any, dim: int, fused: Fused) -> Any:
     return y if last else moveaxis(y, -1, dim)
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True, *, key: Any = None) -> Any:
+def dropout(input: Any, p: float = 0.5, training: bool = True, *, key: Any = None) -> Any:
     """Set elements to 0 with probability ``p`` and divide the others by ``1 - p``.
 
     Parameters
     ----------
-    x : array
+    input : array
         Of floating point.
     p : float
         From 0 to 1.
     training : bool
-        Whether to do so: else the result is ``x``.
+        Whether to do so: else the result is ``input``.
     key : int or (4,) array of uint32
         Which elements: the same key gives the same ones on every device and in every run. Take
         another for each call: a whole number, or the state of a stream that
@@ -236,7 +236,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, key: Any = None) -
     """
     rate = _rate(p)
     if not training or rate == 0:
-        return x
+        return input
     if rate == 1:
-        return x * 0
-    return dropout_p(x, _stream(key, x), rate=rate)
+        return input * 0
+    return dropout_p(input, _stream(key, input), rate=rate)

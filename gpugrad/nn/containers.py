@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gpugrad.nn.module import Module
@@ -28,13 +28,27 @@ class Lambda(Module):
         return str(getattr(self.f, "__name__", None) or getattr(self.f, "name", repr(self.f)))
 
 
+def _module(f: Callable[..., Any]) -> Module:
+    return f if isinstance(f, Module) else Lambda(f)
+
+
+class Identity(Module):
+    """What it is given; what it is made with does not count."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
 class Sequential(Module):
     """Modules, or plain functions, one after the other.
 
     Parameters
     ----------
     *layers
-        Each takes what the one before returns.
+        Each takes what the one before returns; or one dict of them, by their names.
 
     Examples
     --------
@@ -47,12 +61,16 @@ class Sequential(Module):
 
     _unnamed = "layers"
 
-    def __init__(self, *layers: Callable[..., Any]) -> None:
+    def __init__(self, *layers: Any) -> None:
         super().__init__()
-        self.layers = [f if isinstance(f, Module) else Lambda(f) for f in layers]
+        self.layers: list[Module] | dict[str, Module]
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
+            self.layers = {name: _module(f) for name, f in layers[0].items()}
+        else:
+            self.layers = [_module(f) for f in layers]
 
     def forward(self, x: Any) -> Any:
-        for layer in self.layers:
+        for layer in self:
             x = layer(x)
         return x
 
@@ -60,11 +78,14 @@ class Sequential(Module):
         return len(self.layers)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self.layers)
+        return iter(self.layers.values() if isinstance(self.layers, dict) else self.layers)
 
     def __getitem__(self, index: int | slice) -> Any:
-        found = self.layers[index]
-        return Sequential(*found) if isinstance(found, list) else found
+        if not isinstance(index, slice):
+            return list(self)[index]
+        if isinstance(self.layers, dict):
+            return Sequential(dict(list(self.layers.items())[index]))
+        return Sequential(*self.layers[index])
 
 
 class ModuleList(Module):
@@ -72,15 +93,15 @@ class ModuleList(Module):
 
     Parameters
     ----------
-    modules : iterable of Module
+    modules : iterable of Module, optional
         What it holds at first.
     """
 
     _unnamed = "items"
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.items = list(modules)
+        self.items = [] if modules is None else list(modules)
 
     def append(self, module: Module) -> ModuleList:
         """Add a module at the end; returns itself."""
@@ -109,26 +130,26 @@ class Residual(Module):
 
     def __init__(self, layer: Callable[..., Any]) -> None:
         super().__init__()
-        self.layer = layer if isinstance(layer, Module) else Lambda(layer)
+        self.layer = _module(layer)
 
     def forward(self, x: Any) -> Any:
         return x + self.layer(x)
 
 
 class Flatten(Module):
-    """The axes ``start`` to ``end`` as one.
+    """The axes ``start_dim`` to ``end_dim`` as one.
 
     Parameters
     ----------
-    start, end : int
+    start_dim, end_dim : int
         The first and the last axis to join: all but the samples' by default.
     """
 
-    def __init__(self, start: int = 1, end: int = -1) -> None:
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start = start
-        self.end = end
+        self.start_dim = start_dim
+        self.end_dim = end_dim
 
     def forward(self, x: Any) -> Any:
-        first, last = self.start % x.ndim, self.end % x.ndim
+        first, last = self.start_dim % x.ndim, self.end_dim % x.ndim
         return x.reshape(*x.shape[:first], -1, *x.shape[last + 1 :])

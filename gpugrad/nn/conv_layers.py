@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
+import gpugrad.numpy as gnp
 from gpugrad import random
 from gpugrad.device import Device
 from gpugrad.nn import conv
 from gpugrad.nn.module import Module, parameter
+
+_BEYOND = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+"""What is beyond the edges, where it is not zeros: PyTorch's words and NumPy's."""
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
 
@@ -84,6 +88,7 @@ class _Straight(_Conv):
         dilation: int | tuple[int, ...] = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
         device: str | Device | None = None,
         dtype: Any = "float32",
         *,
@@ -93,9 +98,34 @@ class _Straight(_Conv):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
             device, dtype, generator,
         )  # fmt: skip
+        if padding_mode not in ("zeros", *_BEYOND):
+            raise ValueError(
+                f"{type(self).__name__}: padding_mode={padding_mode!r} is none of 'zeros', "
+                "'reflect', 'replicate' and 'circular'"
+            )
+        self.padding_mode = padding_mode
 
-    def _settings(self) -> tuple[Any, ...]:
-        return self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+    def _settings(self, x: Any) -> tuple[Any, ...]:
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = self._padded(x), 0
+        return x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+
+    def _padded(self, x: Any) -> Any:
+        def each(value: Any) -> tuple[int, ...]:
+            return (value,) * self._axes if isinstance(value, int) else tuple(value)
+
+        if self.padding == "same":
+            more = [d * (k - 1) for d, k in zip(each(self.dilation), self.kernel_size, strict=True)]
+            width = [(n // 2, n - n // 2) for n in more]
+        else:
+            width = [(n, n) for n in each(0 if self.padding == "valid" else self.padding)]
+        ahead = [(0, 0)] * (x.ndim - self._axes)
+        return gnp.pad(x, [*ahead, *width], mode=_BEYOND[self.padding_mode])
+
+    def extra_repr(self) -> str:
+        mode = "" if self.padding_mode == "zeros" else f", padding_mode={self.padding_mode!r}"
+        return super().extra_repr() + mode
 
 
 class Conv1d(_Straight):
@@ -109,6 +139,8 @@ class Conv1d(_Straight):
         As for `conv1d`.
     bias : bool
         Whether it adds one.
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+        What the padding consists of.
     device, dtype
         Of the parameters.
     generator : gpugrad.random.Generator, optional
@@ -118,7 +150,7 @@ class Conv1d(_Straight):
     _axes = 1
 
     def forward(self, x: Any) -> Any:
-        return conv.conv1d(x, *self._settings())
+        return conv.conv1d(*self._settings(x))
 
 
 class Conv2d(_Straight):
@@ -140,7 +172,7 @@ class Conv2d(_Straight):
     _axes = 2
 
     def forward(self, x: Any) -> Any:
-        return conv.conv2d(x, *self._settings())
+        return conv.conv2d(*self._settings(x))
 
 
 class _Transposed(_Conv):
@@ -157,9 +189,9 @@ class _Transposed(_Conv):
         groups: int = 1,
         bias: bool = True,
         dilation: int | tuple[int, ...] = 1,
+        *,
         device: str | Device | None = None,
         dtype: Any = "float32",
-        *,
         generator: random.Generator | None = None,
     ) -> None:
         super().__init__(

@@ -49,7 +49,7 @@ def _same_shape(a: Any, b: Any, what: str) -> None:
         )
 
 
-def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+def mse_loss(input: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
     """``(input - target)²``.
 
     Examples
@@ -65,7 +65,7 @@ def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
     return _reduced(difference * difference, reduction, "mse_loss")
 
 
-def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Any:
+def l1_loss(input: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
     """``|input - target|``."""
     _same_shape(input, target, "l1_loss")
     input, target = widened(input, target)
@@ -87,11 +87,11 @@ def huber_loss(input: Any, target: Any, reduction: Reduction = "mean", delta: fl
 
 
 def smooth_l1_loss(
-    input: Any, target: Any, reduction: Reduction = "mean", beta: float = 1.0
+    input: Any, target: Any, *, reduction: Reduction = "mean", beta: float = 1.0
 ) -> Any:
     """`huber_loss` over ``beta``: it tends to `l1_loss` as ``beta`` does to 0."""
     if beta == 0:
-        return l1_loss(input, target, reduction)
+        return l1_loss(input, target, reduction=reduction)
     return huber_loss(input, target, reduction, beta) / beta
 
 
@@ -99,6 +99,7 @@ def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,
     weight: Any = None,
+    *,
     reduction: Reduction = "mean",
     pos_weight: Any = None,
 ) -> Any:
@@ -131,6 +132,7 @@ def nll_loss(
     input: Any,
     target: Any,
     weight: Any = None,
+    *,
     ignore_index: int = -100,
     reduction: Reduction = "mean",
 ) -> Any:
@@ -175,6 +177,7 @@ def nll_loss(
 def kl_div(
     input: Any,
     target: Any,
+    *,
     reduction: Literal["mean", "sum", "none", "batchmean"] = "mean",
     log_target: bool = False,
 ) -> Any:
@@ -212,7 +215,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 
 
 def cosine_embedding_loss(
-    input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: Reduction = "mean"
+    input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: Reduction = "mean"
 ) -> Any:
     """``1 - cos`` where the target is 1, ``max(0, cos - margin)`` where it is -1.
 
@@ -239,6 +242,8 @@ def triplet_margin_loss(
     margin: float = 1.0,
     p: float = 2.0,
     eps: float = 1e-6,
+    swap: bool = False,
+    *,
     reduction: Reduction = "mean",
 ) -> Any:
     """``max(0, |anchor - positive| - |anchor - negative| + margin)`` (Schroff et al. 2015).
@@ -253,6 +258,8 @@ def triplet_margin_loss(
         The order of the norm.
     eps : float
         Is added to differences, so that a norm is not 0.
+    swap : bool
+        Whether the negative's distance is the lesser of those to the anchor and to the positive.
     reduction : {"mean", "sum", "none"}
         What is returned.
     """
@@ -261,5 +268,8 @@ def triplet_margin_loss(
     def distance(a: Any, b: Any) -> Any:
         return gnp.sum(gnp.abs(a - b + eps) ** p, axis=-1) ** (1 / p)
 
-    losses = gnp.maximum(distance(anchor, positive) - distance(anchor, negative) + margin, 0)
+    far = distance(anchor, negative)
+    if swap:
+        far = gnp.minimum(far, distance(positive, negative))
+    losses = gnp.maximum(distance(anchor, positive) - far + margin, 0)
     return _reduced(losses, reduction, "triplet_margin_loss")

@@ -39,9 +39,9 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        *,
         device: str | Device | None = None,
         dtype: Any = "float32",
-        *,
         generator: random.Generator | None = None,
     ) -> None:
         super().__init__()

@@ -14,12 +14,12 @@ from gpugrad.nn.module import Module, parameter
 from gpugrad.ops.linear import linear_p
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """``x @ weight.T + bias``.
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """``input @ weight.T + bias``.
 
     Parameters
     ----------
-    x : array
+    input : array
         Shape (..., inputs).
     weight : array
         Shape (outputs, inputs).
@@ -39,12 +39,12 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     array([2., 2., 1.])
     """
     if autocasting:
-        x, weight, bias = narrowed(x, weight, bias)
-    dtype = x.dtype
+        input, weight, bias = narrowed(input, weight, bias)
+    dtype = input.dtype
     one = dtype == weight.dtype and (bias is None or dtype == bias.dtype)
-    if one and x.ndim and dtype.char in "fdFD":
-        return linear_p(x, weight, 0.0 if bias is None else bias)
-    y = x @ weight.T
+    if one and input.ndim and dtype.char in "fdFD":
+        return linear_p(input, weight, 0.0 if bias is None else bias)
+    y = input @ weight.T
     return y if bias is None else y + bias
 
 

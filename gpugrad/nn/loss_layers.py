@@ -25,10 +25,10 @@ class _Loss(Module):
         for name, value in settings.items():
             setattr(self, name, value)
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, *args: Any, **named: Any) -> Any:
         given = {name: getattr(self, name) for name in self._names}
         given = {n: v.value if isinstance(v, Buffer) else v for n, v in given.items()}
-        return type(self)._function(*args, **given)
+        return type(self)._function(*args, **named, **given)
 
     def extra_repr(self) -> str:
         settings = {name: getattr(self, name) for name in self._names}
@@ -56,6 +56,7 @@ class CrossEntropyLoss(_Loss):
     def __init__(
         self,
         weight: Any = None,
+        *,
         ignore_index: int = -100,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
@@ -74,7 +75,7 @@ class NLLLoss(_Loss):
     _function = staticmethod(distances.nll_loss)
 
     def __init__(
-        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
     ) -> None:
         super().__init__({"ignore_index": ignore_index, "reduction": reduction}, weight=weight)
 
@@ -84,7 +85,7 @@ class MSELoss(_Loss):
 
     _function = staticmethod(distances.mse_loss)
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__({"reduction": reduction})
 
 
@@ -93,7 +94,7 @@ class L1Loss(_Loss):
 
     _function = staticmethod(distances.l1_loss)
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__({"reduction": reduction})
 
 
@@ -111,7 +112,7 @@ class SmoothL1Loss(_Loss):
 
     _function = staticmethod(distances.smooth_l1_loss)
 
-    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__({"reduction": reduction, "beta": beta})
 
 
@@ -120,7 +121,9 @@ class BCEWithLogitsLoss(_Loss):
 
     _function = staticmethod(distances.binary_cross_entropy_with_logits)
 
-    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
+    def __init__(
+        self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
+    ) -> None:
         super().__init__({"reduction": reduction}, weight=weight, pos_weight=pos_weight)
 
 
@@ -129,7 +132,7 @@ class KLDivLoss(_Loss):
 
     _function = staticmethod(distances.kl_div)
 
-    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__({"reduction": reduction, "log_target": log_target})
 
 
@@ -138,7 +141,7 @@ class CosineEmbeddingLoss(_Loss):
 
     _function = staticmethod(distances.cosine_embedding_loss)
 
-    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
         super().__init__({"margin": margin, "reduction": reduction})
 
 
@@ -148,9 +151,16 @@ class TripletMarginLoss(_Loss):
     _function = staticmethod(distances.triplet_margin_loss)
 
     def __init__(
-        self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, reduction: str = "mean"
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-6,
+        swap: bool = False,
+        *,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__({"margin": margin, "p": p, "eps": eps, "reduction": reduction})
+        settings = {"margin": margin, "p": p, "eps": eps, "swap": swap, "reduction": reduction}
+        super().__init__(settings)
 
 
 class CTCLoss(_Loss):

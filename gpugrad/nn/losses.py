@@ -35,21 +35,22 @@ def _common(logits: Any, labels: Any) -> bool:
 
 
 def cross_entropy(
-    logits: Any,
-    labels: Any,
+    input: Any,
+    target: Any,
     weight: Any = None,
+    *,
     ignore_index: int = -100,
     reduction: Literal["mean", "sum", "none"] = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """How badly ``logits`` predict the classes: ``-log(softmax(logits))`` of the true one.
+    """How badly scores predict the classes: ``-log(softmax(input))`` of the true one.
 
     Parameters
     ----------
-    logits : array
+    input : array
         Scores before any softmax, of shape (N, C), (C,), or (N, C, ...), for C classes.
-    labels : array of int
-        The true classes, 0 to C - 1: of the logits' shape without the class axis. Others are an
+    target : array of int
+        The true classes, 0 to C - 1: of the scores' shape without the class axis. Others are an
         error on the CPU; on CUDA, where looking would wait for the device, they give NaN.
     weight : (C,) array, optional
         Of each class. The mean is over the weights of the true classes.
@@ -63,12 +64,12 @@ def cross_entropy(
     Returns
     -------
     array
-        One number, or the shape of ``labels`` for "none".
+        One number, or the shape of ``target`` for "none".
 
     Raises
     ------
     TypeError
-        For labels that are no integers.
+        For a target that is no integers.
     ValueError
         For shapes that do not go together, or an unknown reduction.
 
@@ -80,31 +81,31 @@ def cross_entropy(
     2.302585
     """
     plain = weight is None and not label_smoothing and ignore_index == -100
-    if plain and reduction == "mean" and _common(logits, labels):
-        return mean_cross_entropy_p(logits, labels)
+    if plain and reduction == "mean" and _common(input, target):
+        return mean_cross_entropy_p(input, target)
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(
             f"cross_entropy: reduction={reduction!r} is none of 'mean', 'sum' and 'none'"
         )
-    scores, classes = shape_dtype(logits), shape_dtype(labels)
+    scores, classes = shape_dtype(input), shape_dtype(target)
     if classes.dtype.kind not in "iu":
         raise TypeError(
-            f"cross_entropy: labels are the classes' numbers, integers; got {classes.dtype}"
+            f"cross_entropy: target holds the classes' numbers, integers; got {classes.dtype}"
         )
     if not scores.shape:
-        raise ValueError("cross_entropy: logits need an axis of classes, got a single number")
+        raise ValueError("cross_entropy: input needs an axis of classes, got a single number")
     axis = min(1, scores.ndim - 1)
     expected = scores.shape[:axis] + scores.shape[axis + 1 :]
     if classes.shape != expected:
         raise ValueError(
-            f"cross_entropy: logits of shape {scores.shape} have their classes along axis {axis} "
-            f"and need labels of shape {expected}, got {classes.shape}"
+            f"cross_entropy: input of shape {scores.shape} has its classes along axis {axis} "
+            f"and needs a target of shape {expected}, got {classes.shape}"
         )
     if classes.weak:
-        labels = asarray(labels)
+        target = asarray(target)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is from 0 to 1, got {label_smoothing}")
-    rows = floating("cross_entropy", logits)
+    rows = floating("cross_entropy", input)
     if axis != scores.ndim - 1:
         rows = moveaxis(rows, axis, -1)
     rows = reshape(rows, (-1, scores.shape[axis])) if scores.ndim != 2 else rows
@@ -116,6 +117,6 @@ def cross_entropy(
             )
         weight = cast(weight, shape_dtype(rows).dtype)
     loss = class_loss(
-        rows, ravel(labels), weight, index(ignore_index), float(label_smoothing), reduction
+        rows, ravel(target), weight, index(ignore_index), float(label_smoothing), reduction
     )
     return reshape(loss, expected) if reduction == "none" else loss

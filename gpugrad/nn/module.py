@@ -50,7 +50,8 @@ class Module:
     A module is a pytree whose leaves are its parameters, so `gpugrad.grad` differentiates with
     respect to it and every transform takes it. It also has the methods that a PyTorch user
     expects; parameters have ``requires_grad``, so ``loss.backward()`` fills their ``.grad``. As a
-    pytree its leaves are the detached parameters: a transform records on its own tape only.
+    pytree its leaves are the detached parameters: a transform records on its own tape only. A
+    parameter that stands in several places is one leaf, and is shared in every copy.
 
     Examples
     --------
@@ -135,7 +136,8 @@ class Module:
         return (value for _, value in self.named_buffers())
 
     def _named(self, prefix: str, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
-        for path, module in self.named_modules(prefix):
+        """Parts by every name they have: what is shared comes up more than once."""
+        for path, module in self._named_modules(prefix):
             for name, part in module._made_of():
                 if wanted(part):
                     yield _join(path, name), part
@@ -150,11 +152,17 @@ class Module:
     # ----------------------------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, Array]:
-        """Parameters and persistent buffers by name, sharing the module's memory."""
-        found: dict[str, Array] = {n: p.detach() for n, p in self.named_parameters()}
-        buffers = _once(self._named("", lambda part: isinstance(part, Buffer)))
-        found.update({name: b.value for name, b in buffers if b.persistent})
-        return found
+        """Parameters and persistent buffers by name, sharing the module's memory.
+
+        What is shared stands under each of its names, as in PyTorch's.
+        """
+        parts = self._kept()
+        return {n: p.value if isinstance(p, Buffer) else p.detach() for n, p in parts.items()}
+
+    def _kept(self) -> dict[str, Any]:
+        found = dict(self._named("", _is_array))
+        buffers = self._named("", lambda part: isinstance(part, Buffer))
+        return {**found, **{name: b for name, b in buffers if b.persistent}}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Write arrays of ``state`` into the parameters and buffers of the same names.
@@ -162,7 +170,8 @@ class Module:
         Parameters
         ----------
         state : mapping of str to array
-            What `state_dict` gives, or PyTorch's, as arrays of any library on any device.
+            What `state_dict` gives, or PyTorch's, as arrays of any library on any device. Of a
+            shared parameter one name is enough; if there are more, the last one counts.
         strict : bool
             Whether the names must be the same on both sides.
 
@@ -173,32 +182,35 @@ class Module:
         ValueError
             For a shape that is not the parameter's. Nothing is written then.
         """
-        mine = self.state_dict()
-        missing, unexpected = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
+        mine, parts = self.state_dict(), self._kept()
+        given = {id(parts[name]) for name in parts.keys() & state.keys()}
+        missing = sorted(name for name, part in parts.items() if id(part) not in given)
+        unexpected = sorted(state.keys() - mine.keys())
         if strict and (missing or unexpected):
             raise KeyError(
                 f"{type(self).__name__}.load_state_dict: missing {missing}, unexpected "
                 f"{unexpected}; strict=False loads what both have"
             )
         ready = {}
-        for name in mine.keys() & state.keys():
-            old = mine[name]
+        for name, old in mine.items():
+            if name not in state:
+                continue
             new = Array(state[name], old.dtype, device=old.device, copy=True)
             if new.shape != old.shape:
                 raise ValueError(
                     f"{type(self).__name__}.load_state_dict: {name} has shape {old.shape}, got "
                     f"{new.shape}"
                 )
-            ready[name] = new
-        self._renew(lambda name, value: ready.get(name, value))
+            ready[id(parts[name])] = new
+        self._renew(lambda part, value: ready.get(id(part), value))
 
-    def _renew(self, change: Callable[[str, Array], Array]) -> Self:
-        """Put ``change(name, value)`` in each parameter and buffer, which stay the same objects."""
-        for name, part in list(_once(self._named("", _is_array_or_buffer))):
+    def _renew(self, change: Callable[[Any, Array], Array]) -> Self:
+        """Put ``change(part, value)`` in each parameter and buffer, which stay the same objects."""
+        for _, part in list(_once(self._named("", _is_array_or_buffer))):
             if isinstance(part, Buffer):
-                part.value = change(name, part.value)
+                part.value = change(part, part.value)
             else:
-                part._replace(change(name, part.detach()))
+                part._replace(change(part, part.detach()))
         return self
 
     def to(self, device: str | Device | None = None, dtype: Any = None) -> Self:
@@ -208,7 +220,7 @@ class Module:
         so it is made after this.
         """
 
-        def change(name: str, a: Array) -> Array:
+        def change(_: Any, a: Array) -> Array:
             a = a if device is None else a.to(device)
             return a.astype(dtype) if dtype is not None and a.dtype.kind in "fV" else a
 
@@ -307,14 +319,19 @@ def _same(a: Any, b: Any) -> bool:
 class _Settings:
     """What of a module is no leaf: equal where the settings are; buffers are not compared."""
 
-    __slots__ = ("names", "rest")
+    __slots__ = ("names", "rest", "shared")
 
-    def __init__(self, names: tuple[str, ...], rest: dict[str, Any]) -> None:
+    def __init__(
+        self, names: tuple[str, ...], rest: dict[str, Any], shared: tuple[tuple[Path, Path], ...]
+    ) -> None:
         self.names = names
         self.rest = rest
+        self.shared = shared
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Settings) or self.names != other.names:
+        if not isinstance(other, _Settings):
+            return False
+        if (self.names, self.shared) != (other.names, other.shared):
             return False
         # By identity first: a setting may be an array, whose == is no single truth.
         mine, theirs = self.rest, other.rest
@@ -329,8 +346,90 @@ class _Settings:
         return ", ".join(self.names)
 
 
+Path = tuple[Any, ...]
+"""Attributes of modules, indices and keys, which lead from a module to an array."""
+
+
+class _Shared:
+    """Stands where an array of another place is: a pytree without leaves."""
+
+
+_register: Any = optree.register_pytree_node
+_register(_Shared, lambda _: ((), None, ()), lambda _, __: _Shared(), namespace=EVERYWHERE)
+
+
+_PLAIN = frozenset({bool, int, float, str, type(None), Buffer})
+
+
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, Box) or bool(hasattr(value, "__array_function__") and value.ndim)
+
+
+def _inside(value: Any) -> Any:
+    """Names or places and what is there, of what a module is made of; else None."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return enumerate(value)
+    if kind is dict:
+        return value.items()
+    return vars(value).items() if isinstance(value, Module) else None
+
+
+def _collect(parts: Any, found: list[int]) -> None:
+    for _, value in parts:
+        if type(value) in _PLAIN:  # most are
+            continue
+        inside = _inside(value)
+        if inside is not None:
+            _collect(inside, found)
+        elif _is_leaf(value):
+            found.append(id(value))
+
+
+def _arrays(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """The arrays inside, with the paths to them."""
+    inside = _inside(value)
+    if inside is not None:
+        for key, part in inside:
+            yield from _arrays(part, (*path, key))
+    elif _is_leaf(value):
+        yield path, value
+
+
+def _shared(module: Module) -> tuple[tuple[Path, Path], ...]:
+    """For each array that comes up again: the place, and where it came up first."""
+    found: list[int] = []
+    _collect(vars(module).items(), found)
+    if len(set(found)) == len(found):
+        return ()
+    first: dict[int, Path] = {}
+    pairs = [(path, first.setdefault(id(a), path)) for path, a in _arrays(module, ())]
+    return tuple([pair for pair in pairs if pair[0] is not pair[1]])
+
+
+def _at(value: Any, path: Path) -> Any:
+    for key in path:
+        value = vars(value)[key] if isinstance(value, Module) else value[key]
+    return value
+
+
+def _with(value: Any, path: Path, new: Any) -> Any:
+    """A copy with another value at ``path``."""
+    if not path:
+        return new
+    key, *rest = path
+    if isinstance(value, Module):
+        copy = object.__new__(type(value))
+        vars(copy).update(vars(value))
+        vars(copy)[key] = _with(vars(value)[key], tuple(rest), new)
+        return copy
+    if isinstance(value, dict):
+        return {**value, key: _with(value[key], tuple(rest), new)}
+    return type(value)([_with(v, tuple(rest), new) if i == key else v for i, v in enumerate(value)])
+
+
 def _holds_arrays(value: Any) -> bool:
-    if isinstance(value, Box | Module):
+    if isinstance(value, Box | Module | _Shared):
         return True
     if isinstance(value, list | tuple):
         return any(map(_holds_arrays, value))
@@ -345,10 +444,16 @@ def _detached(value: Any) -> Any:
         return type(value)(map(_detached, value))
     if type(value) is dict:
         return {key: _detached(v) for key, v in value.items()}
+    if isinstance(value, list | tuple | dict):  # of another class: a named tuple, an OrderedDict
+        whole: Any = value
+        return optree.tree_map(_detached, whole, is_leaf=lambda v: isinstance(v, Module))
     return value
 
 
 def _flatten(module: Module) -> tuple[list[Any], _Settings, tuple[str, ...]]:
+    shared = _shared(module)
+    for path, _ in shared:
+        module = _with(module, path, _Shared())
     children: list[Any] = []
     names: list[str] = []
     rest: dict[str, Any] = {}
@@ -359,7 +464,7 @@ def _flatten(module: Module) -> tuple[list[Any], _Settings, tuple[str, ...]]:
             children.append(_detached(value))
         elif name != _LEAVES:
             rest[name] = value
-    return children, _Settings(tuple(names), rest), tuple(names)
+    return children, _Settings(tuple(names), rest, shared), tuple(names)
 
 
 def _unflatten(cls: type[M]) -> Callable[[_Settings, Any], M]:
@@ -368,6 +473,11 @@ def _unflatten(cls: type[M]) -> Callable[[_Settings, Any], M]:
         vars(module).update(settings.rest)
         vars(module).update(zip(settings.names, children, strict=True))
         vars(module)[_LEAVES] = settings.names
+        for path, source in settings.shared:
+            try:
+                module = _with(module, path, _at(module, source))
+            except (KeyError, IndexError, TypeError):
+                continue  # something else was put where a layer was
         return module
 
     return rebuild

@@ -103,7 +103,7 @@ class GroupNorm(Module):
         Into how many groups of neighbours how many channels are divided.
     eps : float
         Is added to the variance.
-    affine : bool
+    affine, bias : bool
         Whether there are a weight and a bias.
     device, dtype
         Of the parameters.
@@ -117,6 +117,8 @@ class GroupNorm(Module):
         affine: bool = True,
         device: str | Device | None = None,
         dtype: Any = "float32",
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_channels % num_groups:
@@ -126,8 +128,9 @@ class GroupNorm(Module):
         self.num_groups = num_groups
         self.num_channels = num_channels
         self.eps = eps
+        both = affine and bias
         self.weight = parameter(np.ones(num_channels), dtype, device=device) if affine else None
-        self.bias = parameter(np.zeros(num_channels), dtype, device=device) if affine else None
+        self.bias = parameter(np.zeros(num_channels), dtype, device=device) if both else None
 
     def forward(self, x: Any) -> Any:
         return norm.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
@@ -147,7 +150,7 @@ class _BatchNorm(Module):
         Is added to the variance.
     momentum : float, optional
         How far the running moments follow each batch's; None: they are the mean over all batches.
-    affine : bool
+    affine, bias : bool
         Whether there are a weight and a bias.
     track_running_stats : bool
         Whether there are running moments, for evaluation mode.
@@ -166,13 +169,16 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: str | Device | None = None,
         dtype: Any = "float32",
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
         self.weight = parameter(np.ones(num_features), dtype, device=device) if affine else None
-        self.bias = parameter(np.zeros(num_features), dtype, device=device) if affine else None
+        both = affine and bias
+        self.bias = parameter(np.zeros(num_features), dtype, device=device) if both else None
         self.track_running_stats = track_running_stats
         if track_running_stats:
             self.running_mean = Buffer(gnp.zeros(num_features, dtype, device=device))
@@ -228,7 +234,7 @@ class BatchNorm2d(_BatchNorm):
         Is added to the variance.
     momentum : float, optional
         How far the running moments follow each batch's; None: they are the mean over all batches.
-    affine : bool
+    affine, bias : bool
         Whether there are a weight and a bias.
     track_running_stats : bool
         Whether there are running moments, for evaluation mode.

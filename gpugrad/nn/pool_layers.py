@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from gpugrad.nn import pool
@@ -26,8 +27,8 @@ class _Pool(Module):
         self.settings = settings
 
     def extra_repr(self) -> str:
-        usual = (None, 0, 1, False, True)
-        words = [f"{k}={v}" for k, v in self.settings.items() if v not in usual]
+        usual = inspect.signature(type(self)).parameters
+        words = [f"{k}={v}" for k, v in self.settings.items() if v != usual[k].default]
         return ", ".join([f"kernel_size={self.kernel_size}", *words])
 
 
@@ -38,10 +39,16 @@ class _MaxPool(_Pool):
         stride: Lengths | None = None,
         padding: Lengths = 0,
         dilation: Lengths = 1,
+        return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
         super().__init__(
-            kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            return_indices=return_indices,
+            ceil_mode=ceil_mode,
         )
 
 
@@ -68,7 +75,9 @@ class MaxPool2d(_MaxPool):
         return pool.max_pool2d(x, self.kernel_size, **self.settings)
 
 
-class _AvgPool(_Pool):
+class AvgPool1d(_Pool):
+    """`avg_pool1d`."""
+
     def __init__(
         self,
         kernel_size: Lengths,
@@ -85,16 +94,30 @@ class _AvgPool(_Pool):
             count_include_pad=count_include_pad,
         )
 
-
-class AvgPool1d(_AvgPool):
-    """`avg_pool1d`."""
-
     def forward(self, x: Any) -> Any:
         return pool.avg_pool1d(x, self.kernel_size, **self.settings)
 
 
-class AvgPool2d(_AvgPool):
+class AvgPool2d(_Pool):
     """`avg_pool2d`."""
+
+    def __init__(
+        self,
+        kernel_size: Lengths,
+        stride: Lengths | None = None,
+        padding: Lengths = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__(
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+            divisor_override=divisor_override,
+        )
 
     def forward(self, x: Any) -> Any:
         return pool.avg_pool2d(x, self.kernel_size, **self.settings)

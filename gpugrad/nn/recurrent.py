@@ -55,9 +55,9 @@ class _Recurrent(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
         device: str | Device | None = None,
         dtype: Any = "float32",
-        *,
         generator: random.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -92,12 +92,12 @@ class _Recurrent(Module):
         """The next state from the input's part ``x`` and the state's part ``h`` of the gates."""
         raise NotImplementedError
 
-    def forward(self, x: Any, hx: Any = None) -> tuple[Any, Any]:
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Run over a sequence.
 
         Parameters
         ----------
-        x : array
+        input : array
             Shape (L, N, input_size), or (N, L, ...) with ``batch_first``, or (L, input_size).
         hx : array, optional
             The state at the start, (layers * directions, N, hidden_size); zeros if not given. Of
@@ -109,6 +109,7 @@ class _Recurrent(Module):
             The outputs at all times, (L, N, directions * hidden_size), and the last state, shaped
             like ``hx``.
         """
+        x = input
         alone = x.ndim == 2
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise ValueError(
@@ -184,9 +185,8 @@ class RNN(_Recurrent):
         Lengths of the input and the state, and the number of layers.
     nonlinearity : {"tanh", "relu"}
         The function.
-    **options
-        ``bias``, ``batch_first``, ``dropout``, ``bidirectional``, ``device``, ``dtype`` and
-        ``generator``, as for `LSTM`.
+    bias, batch_first, dropout, bidirectional, device, dtype, generator
+        As for `LSTM`.
     """
 
     def __init__(
@@ -195,9 +195,19 @@ class RNN(_Recurrent):
         hidden_size: int,
         num_layers: int = 1,
         nonlinearity: Literal["tanh", "relu"] = "tanh",
-        **options: Any,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        device: str | Device | None = None,
+        dtype: Any = "float32",
+        generator: random.Generator | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, **options)
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            device=device, dtype=dtype, generator=generator,
+        )  # fmt: skip
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: nonlinearity={nonlinearity!r} is neither 'tanh' nor 'relu'")
         self.nonlinearity = nonlinearity

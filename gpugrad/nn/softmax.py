@@ -15,7 +15,7 @@ from gpugrad.ops.shape import moveaxis, normal_axis
 from gpugrad.ops.softmax import softmax_p
 
 
-def softmax(input: Any, dim: int = -1, dtype: Any = None) -> Any:
+def softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:
     """``exp(x) / sum(exp(x))`` along an axis, whatever the size of the elements.
 
     Parameters
@@ -37,7 +37,7 @@ def softmax(input: Any, dim: int = -1, dtype: Any = None) -> Any:
     return _along("softmax", input, dim, dtype, False)
 
 
-def log_softmax(input: Any, dim: int = -1, dtype: Any = None) -> Any:
+def log_softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Any:
     """The logarithm of `softmax`, which does not lose small probabilities.
 
     The parameters are `softmax`'s.

@@ -77,6 +77,8 @@ class MultiheadAttention(Module):
         Of the attention's weights, while training; they are then computed as a matrix.
     bias : bool
         Whether the maps have one.
+    kdim, vdim : int, optional
+        Widths of keys and values, where they are not ``embed_dim``.
     batch_first : bool
         Arrays are (N, L, E) instead of (L, N, E).
     rotary : bool
@@ -102,10 +104,12 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
+        *,
+        kdim: int | None = None,
+        vdim: int | None = None,
         batch_first: bool = False,
         device: str | Device | None = None,
         dtype: Any = "float32",
-        *,
         rotary: bool = False,
         generator: random.Generator | None = None,
     ) -> None:
@@ -119,9 +123,21 @@ class MultiheadAttention(Module):
         self.batch_first = batch_first
         self.rotary = rotary
         draw = random.default_generator if generator is None else generator
-        limit = math.sqrt(6 / (4 * embed_dim))  # Glorot's, of the three maps together
-        start = draw.uniform(-limit, limit, (3 * embed_dim, embed_dim), dtype, device=device)
-        self.in_proj_weight = parameter(start)
+        widths = (embed_dim, kdim or embed_dim, vdim or embed_dim)
+
+        def start(outer: int, inner: int) -> Any:
+            limit = math.sqrt(6 / (outer + inner))  # Glorot's
+            return parameter(draw.uniform(-limit, limit, (outer, inner), dtype, device=device))
+
+        self.in_proj_weight: Any = None
+        self.q_proj_weight: Any = None
+        self.k_proj_weight: Any = None
+        self.v_proj_weight: Any = None
+        if set(widths) == {embed_dim}:
+            self.in_proj_weight = start(3 * embed_dim, embed_dim)
+        else:
+            for name, width in zip("qkv", widths, strict=True):
+                setattr(self, f"{name}_proj_weight", start(embed_dim, width))
         self.in_proj_bias = (
             parameter(np.zeros(3 * embed_dim), dtype, device=device) if bias else None
         )
@@ -138,7 +154,7 @@ class MultiheadAttention(Module):
         key: Any,
         value: Any,
         key_padding_mask: Any = None,
-        need_weights: bool = False,
+        need_weights: bool = True,
         attn_mask: Any = None,
         average_attn_weights: bool = True,
         is_causal: bool = False,
@@ -148,12 +164,13 @@ class MultiheadAttention(Module):
         Parameters
         ----------
         query, key, value : array
-            Shapes (L, N, E), (S, N, E) and (S, N, E), or with ``batch_first`` (N, L, E), ...
-        key_padding_mask : (N, S) array of bool, optional
-            True for keys that no query sees.
+            Shapes (L, N, E), (S, N, E) and (S, N, E), or with ``batch_first`` (N, L, E), ...; for
+            one example (L, E), (S, E) and (S, E).
+        key_padding_mask : (N, S) array, optional
+            True for keys that no query sees, or numbers that are added to the scores.
         need_weights : bool
-            Whether the weights are returned: they are then computed as a matrix. PyTorch's
-            default is True.
+            Whether the weights are returned: they are then computed as a matrix, which takes
+            memory and time that ``need_weights=False`` saves.
         attn_mask : array, optional
             (L, S), or (N * num_heads, L, S): True where a query does not see a key, or numbers
             that are added to the scores.
@@ -168,8 +185,17 @@ class MultiheadAttention(Module):
             The output, shaped like ``query``, and the weights, (N, L, S) or (N, heads, L, S), or
             None.
         """
+        if query.ndim == 2:  # one example
+            at = 0 if self.batch_first else 1
+            query, key, value = _each(lambda x: gnp.expand_dims(x, at), query, key, value)
+            padding = None if key_padding_mask is None else gnp.expand_dims(key_padding_mask, 0)
+            y, weights = self.forward(
+                query, key, value, padding, need_weights, attn_mask, average_attn_weights,
+                is_causal,
+            )  # fmt: skip
+            return gnp.squeeze(y, at), None if weights is None else gnp.squeeze(weights, 0)
         if not self.batch_first:
-            query, key, value = (gnp.swapaxes(x, 0, 1) for x in (query, key, value))
+            query, key, value = _each(lambda x: gnp.swapaxes(x, 0, 1), query, key, value)
         q, k, v = self._heads(query, key, value)
         if self.rotary:
             q, k = rotary_embedding(q), rotary_embedding(k)
@@ -194,17 +220,22 @@ class MultiheadAttention(Module):
 
     def _heads(self, query: Any, key: Any, value: Any) -> list[Any]:
         width = self.embed_dim // self.num_heads
-        if query is key is value:  # one product in place of three
+        if query is key is value and self.in_proj_weight is not None:  # one product, not three
             both = linear(query, self.in_proj_weight, self.in_proj_bias)
             # Apart along an axis of its own: the three gradients come together in one copy.
             shape = (*query.shape[:2], 3, self.num_heads, width)
             parts = gnp.split(gnp.reshape(both, shape), 3, axis=2)
         else:
-            weights = gnp.split(self.in_proj_weight, 3)
+            weights = self._weights()
             biases = [None] * 3 if self.in_proj_bias is None else gnp.split(self.in_proj_bias, 3)
             parts = [linear(*each) for each in zip((query, key, value), weights, biases)]
         shaped = [gnp.reshape(p, (*p.shape[:2], self.num_heads, width)) for p in parts]
         return [gnp.swapaxes(p, 1, 2) for p in shaped]
+
+    def _weights(self) -> list[Any]:
+        if self.in_proj_weight is None:
+            return [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
+        return gnp.split(self.in_proj_weight, 3)
 
     def _mask(self, q: Any, attn_mask: Any, padding: Any) -> Any:
         """Both masks as one: True where a query sees a key, or numbers to be added."""
@@ -215,13 +246,25 @@ class MultiheadAttention(Module):
             mask = ~mask if mask.dtype == bool else mask
         if padding is None:
             return mask
-        seen = ~padding[:, None, None, :]
+        padding = padding[:, None, None, :]
+        if padding.dtype != bool:
+            if mask is None:
+                return padding
+            return where(mask, padding, -np.inf) if mask.dtype == bool else mask + padding
+        seen = ~padding
         if mask is None:
             return seen
         return mask & seen if mask.dtype == bool else where(seen, mask, -np.inf)
 
     def extra_repr(self) -> str:
         return f"{self.embed_dim}, {self.num_heads}"
+
+
+def _each(f: Callable[[Any], Any], *xs: Any) -> tuple[Any, ...]:
+    """``f`` of each; where they are all one array, once, so that the results are one too."""
+    if all(x is xs[0] for x in xs):
+        return (f(xs[0]),) * len(xs)
+    return tuple([f(x) for x in xs])
 
 
 def _masked(scores: Any, mask: Any, causal: bool, q: Any = None, k: Any = None) -> Any:
@@ -272,7 +315,7 @@ class _Layer(Module):
         for name in attentions:
             turned = rotary and name == "self_attn"
             attention = MultiheadAttention(
-                d_model, nhead, dropout, bias, batch_first, rotary=turned, **drawn
+                d_model, nhead, dropout, bias, batch_first=batch_first, rotary=turned, **drawn
             )
             setattr(self, name, attention)
         self.linear1 = Linear(d_model, dim_feedforward, bias, **drawn)
@@ -356,7 +399,7 @@ class TransformerEncoderLayer(_Layer):
     ) -> Any:
         def attend(x: Any) -> Any:
             y, _ = self.self_attn(
-                x, x, x, src_key_padding_mask, attn_mask=src_mask, is_causal=is_causal
+                x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal
             )
             return self.drop(y)
 
@@ -401,17 +444,19 @@ class TransformerDecoderLayer(_Layer):
         tgt_key_padding_mask: Any = None,
         memory_key_padding_mask: Any = None,
         tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
     ) -> Any:
         def attend(x: Any) -> Any:
             y, _ = self.self_attn(
-                x, x, x, tgt_key_padding_mask, attn_mask=tgt_mask, is_causal=tgt_is_causal
+                x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal
             )
             return self.drop(y)
 
         def look(x: Any) -> Any:
             y, _ = self.multihead_attn(
-                x, memory, memory, memory_key_padding_mask, attn_mask=memory_mask
-            )
+                x, memory, memory, memory_key_padding_mask, False, memory_mask,
+                is_causal=memory_is_causal,
+            )  # fmt: skip
             return self.drop(y)
 
         x = self._around(self.norm1, attend, tgt)
@@ -419,19 +464,12 @@ class TransformerDecoderLayer(_Layer):
         return self._around(self.norm3, self._feed_forward, x)
 
 
-class _Stack(Module):
-    def __init__(self, layer: Module, num_layers: int, norm: Module | None = None) -> None:
-        super().__init__()
-        self.layers = [copy.deepcopy(layer) for _ in range(num_layers)]
-        self.norm = norm
-
-
-class TransformerEncoder(_Stack):
+class TransformerEncoder(Module):
     """Copies of an encoder layer, one after the other, and a norm at the end.
 
     Parameters
     ----------
-    layer : TransformerEncoderLayer
+    encoder_layer : TransformerEncoderLayer
         What is copied.
     num_layers : int
         How often.
@@ -439,19 +477,51 @@ class TransformerEncoder(_Stack):
         What comes last.
     """
 
-    def forward(self, src: Any, *args: Any, **kwargs: Any) -> Any:
+    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        super().__init__()
+        self.layers = [copy.deepcopy(encoder_layer) for _ in range(num_layers)]
+        self.norm = norm
+
+    def forward(
+        self,
+        src: Any,
+        mask: Any = None,
+        src_key_padding_mask: Any = None,
+        is_causal: bool = False,
+    ) -> Any:
         for layer in self.layers:
-            src = layer(src, *args, **kwargs)
+            src = layer(src, mask, src_key_padding_mask, is_causal)
         return src if self.norm is None else self.norm(src)
 
 
-class TransformerDecoder(_Stack):
+class TransformerDecoder(Module):
     """Copies of a decoder layer, one after the other, and a norm at the end.
 
-    The parameters are `TransformerEncoder`'s.
+    Parameters
+    ----------
+    decoder_layer : TransformerDecoderLayer
+        What is copied.
+    num_layers, norm
+        As for `TransformerEncoder`.
     """
 
-    def forward(self, tgt: Any, memory: Any, *args: Any, **kwargs: Any) -> Any:
+    def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        super().__init__()
+        self.layers = [copy.deepcopy(decoder_layer) for _ in range(num_layers)]
+        self.norm = norm
+
+    def forward(
+        self,
+        tgt: Any,
+        memory: Any,
+        tgt_mask: Any = None,
+        memory_mask: Any = None,
+        tgt_key_padding_mask: Any = None,
+        memory_key_padding_mask: Any = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Any:
+        masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
         for layer in self.layers:
-            tgt = layer(tgt, memory, *args, **kwargs)
+            tgt = layer(tgt, memory, *masks, tgt_is_causal, memory_is_causal)
         return tgt if self.norm is None else self.norm(tgt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,11 +10,16 @@ import gpugrad.numpy as gnp
 from gpugrad.array import Array
 
 
-def clip_grad_norm_(parameters: Array | Iterable[Array], max_norm: float) -> Any:
+def clip_grad_norm_(
+    parameters: Array | Iterable[Array],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Any:
     """Scale all gradients together to at most a norm; `Optimizer.step` does it in its one launch.
 
-    ``g *= min(1, max_norm / (norm + 1e-6))``, with the L2 norm of all elements (Pascanu, Mikolov
-    & Bengio 2013).
+    ``g *= min(1, max_norm / (norm + 1e-6))``, with the norm of all elements together (Pascanu,
+    Mikolov & Bengio 2013).
 
     Parameters
     ----------
@@ -21,6 +27,10 @@ def clip_grad_norm_(parameters: Array | Iterable[Array], max_norm: float) -> Any
         Those whose ``.grad`` is scaled.
     max_norm : float
         The largest norm that stays.
+    norm_type : float
+        Which norm: 2, another order, or infinity for the largest element.
+    error_if_nonfinite : bool
+        Whether a norm that is not finite is an error, for which the host waits for the device.
 
     Returns
     -------
@@ -30,7 +40,14 @@ def clip_grad_norm_(parameters: Array | Iterable[Array], max_norm: float) -> Any
     with_grad = _with_grad(parameters)
     if not with_grad:
         return Array(0.0)
-    norm = gnp.sqrt(sum((p.grad * p.grad).sum() for p in with_grad))
+    if norm_type == math.inf:
+        norm = gnp.max(gnp.stack([gnp.max(gnp.abs(p.grad)) for p in with_grad]))
+    elif norm_type == 2:
+        norm = gnp.sqrt(sum((p.grad * p.grad).sum() for p in with_grad))
+    else:
+        norm = sum((gnp.abs(p.grad) ** norm_type).sum() for p in with_grad) ** (1 / norm_type)
+    if error_if_nonfinite and not math.isfinite(float(norm)):
+        raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {float(norm)}")
     scale = gnp.minimum(max_norm / (norm + 1e-6), 1.0)
     for p in with_grad:
         p.grad = p.grad * scale.astype(p.grad.dtype)

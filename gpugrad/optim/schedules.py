@@ -157,46 +157,93 @@ class OneCycleLR(Schedule):
         Whose learning rates are set.
     max_lr : float
         The largest.
-    total_steps : int
-        How long it takes.
+    total_steps : int, optional
+        How long it takes; else ``epochs * steps_per_epoch``.
+    epochs, steps_per_epoch : int, optional
+        In place of ``total_steps``.
     pct_start : float
         The part of the steps that go up.
     anneal_strategy : {"cos", "linear"}
-        The shape of both parts.
+        The shape of the parts.
+    cycle_momentum : bool
+        Whether momentum (of Adam the first of the betas) goes the other way.
+    base_momentum, max_momentum : float
+        The least momentum, where the rate is largest, and the largest.
     div_factor, final_div_factor : float
         The first is ``max_lr / div_factor``, the last ``final_div_factor`` times smaller yet.
+    three_phase : bool
+        Whether it goes down to the first rate in as many steps as up, and only then to the last.
     """
 
     def __init__(
         self,
         optimizer: Optimizer,
         max_lr: float,
-        total_steps: int,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
         pct_start: float = 0.3,
         anneal_strategy: Literal["cos", "linear"] = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
+        three_phase: bool = False,
     ) -> None:
         if anneal_strategy not in _SHAPES:
             raise ValueError(f"OneCycleLR: anneal_strategy={anneal_strategy!r} is no shape")
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
+            total_steps = epochs * steps_per_epoch
+        groups = optimizer.param_groups
+        if cycle_momentum and not all("betas" in g or "momentum" in g for g in groups):
+            raise ValueError(
+                f"OneCycleLR: {type(optimizer).__name__} has no momentum; give cycle_momentum=False"
+            )
         self.max_lr = max_lr
         self.total_steps = total_steps
-        self.pct_start = pct_start
-        self.anneal_strategy = anneal_strategy
-        self.div_factor = div_factor
-        self.final_div_factor = final_div_factor
+        self.between = _SHAPES[anneal_strategy]
+        self.cycle_momentum = cycle_momentum
+        first = max_lr / div_factor
+        last = first / final_div_factor
+        top, end = pct_start * total_steps - 1, total_steps - 1
+        # Each part: its last step, the rate and the momentum at its start and its end.
+        up = (top, (first, max_lr), (max_momentum, base_momentum))
+        if three_phase:
+            down = (2 * top, (max_lr, first), (base_momentum, max_momentum))
+            self.parts = [up, down, (end, (first, last), (max_momentum, max_momentum))]
+        else:
+            self.parts = [up, (end, (max_lr, last), (base_momentum, max_momentum))]
         super().__init__(optimizer)
 
-    def rate(self, t: int, initial: float) -> float:
+    def _at(self, t: int) -> tuple[float, float]:
+        """The rate and the momentum after ``t`` steps."""
         if t >= self.total_steps:
             raise ValueError(f"OneCycleLR: step {t} of a schedule of {self.total_steps} steps")
-        between = _SHAPES[self.anneal_strategy]
-        first = self.max_lr / self.div_factor
-        top = self.pct_start * self.total_steps - 1
-        if t <= top:
-            return between(first, self.max_lr, t / top)
-        last = first / self.final_div_factor
-        return between(self.max_lr, last, (t - top) / (self.total_steps - 1 - top))
+        start = 0.0
+        part, *later = self.parts
+        while later and t > part[0]:
+            start = part[0]
+            part, *later = later
+        end, rates, momenta = part
+        done = (t - start) / (end - start)
+        return self.between(*rates, done), self.between(*momenta, done)
+
+    def rate(self, t: int, initial: float) -> float:
+        return self._at(t)[0]
+
+    def _set(self) -> None:
+        super()._set()
+        if not self.cycle_momentum:
+            return
+        momentum = self._at(self.last_epoch)[1]
+        for group in self.optimizer.param_groups:
+            if "betas" in group:
+                group["betas"] = (momentum, *group["betas"][1:])
+            else:
+                group["momentum"] = momentum
 
 
 class SequentialLR(Schedule):
@@ -243,11 +290,15 @@ class ReduceLROnPlateau:
     patience : int
         Steps without improvement that are accepted.
     threshold : float
-        An improvement is by more than this, relative to the best.
+        An improvement is by more than this.
+    threshold_mode : {"rel", "abs"}
+        Whether that is relative to the best.
     cooldown : int
         Steps after a change in which none are counted.
     min_lr : float
         The learning rate falls no further.
+    eps : float
+        A change by no more than this is left out.
     """
 
     def __init__(
@@ -257,18 +308,26 @@ class ReduceLROnPlateau:
         factor: float = 0.1,
         patience: int = 10,
         threshold: float = 1e-4,
+        threshold_mode: Literal["rel", "abs"] = "rel",
         cooldown: int = 0,
         min_lr: float = 0.0,
+        eps: float = 1e-8,
     ) -> None:
         if mode not in ("min", "max"):
             raise ValueError(f"ReduceLROnPlateau: mode={mode!r} is neither 'min' nor 'max'")
+        if threshold_mode not in ("rel", "abs"):
+            raise ValueError(
+                f"ReduceLROnPlateau: threshold_mode={threshold_mode!r} is neither 'rel' nor 'abs'"
+            )
         self.optimizer = optimizer
         self.mode = mode
         self.factor = factor
         self.patience = patience
         self.threshold = threshold
+        self.threshold_mode = threshold_mode
         self.cooldown = cooldown
         self.min_lr = min_lr
+        self.eps = eps
         self.best = math.inf if mode == "min" else -math.inf
         self.bad_epochs = 0
         self.cooling = 0
@@ -285,13 +344,16 @@ class ReduceLROnPlateau:
             self.bad_epochs = 0
         if self.bad_epochs > self.patience:
             for group in self.optimizer.param_groups:
-                group["lr"] = max(group["lr"] * self.factor, self.min_lr)
+                lower = max(group["lr"] * self.factor, self.min_lr)
+                if group["lr"] - lower > self.eps:
+                    group["lr"] = lower
             self.cooling, self.bad_epochs = self.cooldown, 0
 
     def _better(self, metric: float) -> bool:
-        if self.mode == "min":
-            return metric < self.best * (1 - self.threshold)
-        return metric > self.best * (1 + self.threshold)
+        sign = -1 if self.mode == "min" else 1
+        if self.threshold_mode == "rel":
+            return sign * metric > sign * self.best * (1 + sign * self.threshold)
+        return sign * metric > sign * self.best + self.threshold
 
     def get_last_lr(self) -> list[float]:
         """The groups' learning rates now."""

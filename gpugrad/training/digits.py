@@ -162,7 +162,9 @@ def trainer(
         del config["epochs"]  # a finished run can go on
     else:
         optimizer = optim.AdamW(model.parameters(), lr=asked.lr)
-        schedule = optim.OneCycleLR(optimizer, asked.lr, asked.epochs * len(loader) + 1)
+        schedule = optim.OneCycleLR(
+            optimizer, asked.lr, asked.epochs * len(loader) + 1, cycle_momentum=False
+        )
     return Trainer(
         model,
         optimizer,

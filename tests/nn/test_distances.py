@@ -43,6 +43,7 @@ CASES = {
     "kl of logs": ("kl_div", (LOGS, np.log(P)), (), {"log_target": True}),
     "cosine": ("cosine_embedding_loss", (A, B), (SIGNS,), {"margin": 0.1}),
     "triplet": ("triplet_margin_loss", (A, B, C), (), {}),
+    "triplet swapped": ("triplet_margin_loss", (A, B, C), (), {"swap": True, "margin": 3.0}),
     "triplet of cubes": ("triplet_margin_loss", (A, B, C), (), {"p": 3.0, "margin": 2.0}),
 }
 
@@ -99,7 +100,7 @@ def test_cosine_similarity_of_zeros_has_a_gradient():
 
 BAD = {
     "shapes": (lambda: distances.mse_loss(A, A[0]), ValueError, r"\(4, 5\).*\(5,\)"),
-    "reduction": (lambda: distances.l1_loss(A, B, "max"), ValueError, "'max'"),
+    "reduction": (lambda: distances.l1_loss(A, B, reduction="max"), ValueError, "'max'"),
     "delta": (lambda: distances.huber_loss(A, B, delta=0), ValueError, "got 0"),
     "classes": (lambda: distances.nll_loss(A, A[:, 0]), TypeError, "float64"),
     "labels": (lambda: distances.nll_loss(A, LABELS[:2]), ValueError, r"\(4,\), got \(2,\)"),

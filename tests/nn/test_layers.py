@@ -28,10 +28,23 @@ LAYERS = {
         {"stride": 2, "padding": 1, "groups": 2, "dilation": 1},
         (2, 4, 4, 3),
     ),
+    "Conv1d reflect": ((2, 4, 3), {"padding": 2, "padding_mode": "reflect"}, (2, 2, 9)),
+    "Conv2d circular": (
+        (2, 2, (3, 2)),
+        {"padding": (1, 2), "padding_mode": "circular", "stride": 2},
+        (2, 2, 5, 6),
+    ),
+    "Conv2d replicate": (
+        (2, 2, (4, 3)),
+        {"padding": "same", "padding_mode": "replicate", "dilation": (1, 2)},
+        (2, 2, 6, 6),
+    ),
     "MaxPool1d": ((2,), {}, (2, 3, 7)),
+    "MaxPool1d wide": ((3, 2, 1, 2), {"ceil_mode": True}, (2, 3, 8)),
     "MaxPool2d": ((3,), {"stride": 2, "padding": 1}, (2, 3, 7, 6)),
     "AvgPool1d": ((2,), {"ceil_mode": True}, (2, 3, 7)),
     "AvgPool2d": (((2, 3),), {"padding": 1, "count_include_pad": False}, (2, 3, 6, 6)),
+    "AvgPool2d by 5": ((2,), {"divisor_override": 5, "stride": 1}, (2, 3, 6, 6)),
     "AdaptiveAvgPool1d": ((3,), {}, (2, 3, 7)),
     "AdaptiveAvgPool2d": (((2, 3),), {}, (2, 3, 7, 5)),
     "Flatten": ((), {}, (2, 3, 4)),
@@ -48,6 +61,23 @@ LAYERS = {
     "Tanh": ((), {}, (4, 5)),
     "Softplus": ((2.0, 5.0), {}, (4, 5)),
     "GLU": ((1,), {}, (4, 6)),
+    "CELU": ((0.7,), {}, (4, 5)),
+    "Hardshrink": ((0.3,), {}, (4, 5)),
+    "Hardsigmoid": ((), {}, (4, 5)),
+    "Hardtanh": ((-0.3, 0.5), {}, (4, 5)),
+    "LogSigmoid": ((), {}, (4, 5)),
+    "LogSoftmax": ((0,), {}, (4, 5)),
+    "PReLU": ((), {}, (4, 5)),
+    "PReLU of channels": ((3, 0.4), {}, (2, 3, 4, 2)),
+    "RReLU": ((), {}, (4, 5)),
+    "ReLU6": ((), {}, (4, 5)),
+    "Softmax": ((1,), {}, (4, 5)),
+    "Softmin": ((0,), {}, (4, 5)),
+    "Softshrink": ((0.3,), {}, (4, 5)),
+    "Softsign": ((), {}, (4, 5)),
+    "Tanhshrink": ((), {}, (4, 5)),
+    "Threshold": ((0.1, 3.0), {}, (4, 5)),
+    "Identity": ((), {}, (4, 5)),
 }
 
 
@@ -59,6 +89,9 @@ def test_they_agree_with_pytorch(case, device):
     theirs = getattr(torch.nn, name)(*args, **options).double()
     mine = getattr(nn, name)(*args, **options).to(device, "float64")
     mine.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    if name == "RReLU":  # which draws its slopes while training
+        mine.eval()
+        theirs.eval()
     rng = np.random.default_rng(1)
     x = rng.standard_normal(shape)
     given = torch.tensor(x, requires_grad=True)
@@ -68,9 +101,11 @@ def test_they_agree_with_pytorch(case, device):
 
     y, pull = gg.vjp(lambda m, x: m(x), mine, gg.Array(x, device=device))
     assert y.device == device
-    np.testing.assert_allclose(y.numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-12)
+    # PyTorch's constants 1/6 and 1/alpha have single precision.
+    rtol = 1e-7 if name in ("Hardsigmoid", "CELU") else 1e-9
+    np.testing.assert_allclose(y.numpy(), want.detach().numpy(), rtol=rtol, atol=1e-12)
     slopes, slope = pull(gg.Array(u, device=device))
-    np.testing.assert_allclose(slope.numpy(), given.grad.numpy(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(slope.numpy(), given.grad.numpy(), rtol=rtol, atol=1e-12)
     found = dict(slopes.named_parameters())
     for key, p in theirs.named_parameters():
         np.testing.assert_allclose(
@@ -107,6 +142,25 @@ def test_dropout_drops_while_training(device):
     np.testing.assert_array_equal(layer.eval()(x).numpy(), x.numpy())
 
 
+def test_random_slopes(device):
+    x = gg.Array(np.linspace(-2, 2, 1000, dtype="f4"), device=device)
+    layer = nn.RReLU(0.1, 0.4, generator=gg.random.Generator(0))
+    slopes = gg.grad(lambda x: layer(x).sum())(x).numpy()
+    np.testing.assert_array_equal(slopes[x.numpy() > 0], 1)
+    drawn = slopes[x.numpy() < 0]
+    assert 0.1 <= drawn.min() < 0.11
+    assert 0.39 < drawn.max() <= 0.4
+
+
+def test_places_of_the_largest(device):
+    x = np.random.default_rng(0).standard_normal((2, 3, 6, 6))
+    options = {"stride": 2, "return_indices": True}
+    want = torch.nn.MaxPool2d(3, **options)(torch.tensor(x))
+    got = nn.MaxPool2d(3, **options)(gg.Array(x, device=device))
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_array_equal(g.numpy(), w.numpy())
+
+
 def test_swiglu():
     x = np.random.default_rng(0).standard_normal((3, 8))
     a, b = np.split(x, 2, axis=-1)
@@ -120,6 +174,14 @@ def test_errors():
         nn.Conv2d(3, 4, (3, 3, 3))
     with pytest.raises(ValueError, match=r"got 1\.5"):
         nn.Dropout(1.5)
+    with pytest.raises(ValueError, match="'mirror'"):
+        nn.Conv2d(3, 4, 3, padding_mode="mirror")
+    with pytest.raises(ValueError, match=r"3 slopes for an input of shape \(2, 4\)"):
+        nn.PReLU(3)(np.ones((2, 4)))
+    with pytest.raises(ValueError, match="min_val=2"):
+        nn.hardtanh(np.ones(2), 2, 1)
+    with pytest.raises(ValueError, match="got -1"):
+        nn.softshrink(np.ones(2), -1)
 
 
 NORMS = {
@@ -130,6 +192,10 @@ NORMS = {
     "BatchNorm1d": ((4,), {}, (6, 4)),
     "BatchNorm1d of sequences": ((4,), {"momentum": None}, (3, 4, 5)),
     "BatchNorm2d": ((3,), {"eps": 1e-3}, (2, 3, 4, 5)),
+    "BatchNorm2d without a bias": ((3,), {"bias": False, "momentum": 0.3}, (2, 3, 4, 5)),
+    "GroupNorm without a bias": ((3, 6), {"bias": False, "eps": 0.1}, (3, 6, 4)),
+    "LayerNorm without a bias": ((5,), {"bias": False}, (3, 5)),
+    "RMSNorm plain": (((2, 5),), {"elementwise_affine": False, "eps": 0.1}, (3, 2, 5)),
     "BatchNorm2d without moments": ((3,), {"track_running_stats": False}, (2, 3, 4, 5)),
 }
 

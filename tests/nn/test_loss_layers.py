@@ -27,7 +27,7 @@ CASES = {
     "BCEWithLogitsLoss": ({"pos_weight": np.array([1.0, 2.0, 3.0])}, (X, P)),
     "KLDivLoss": ({"reduction": "batchmean"}, (LOG, P)),
     "CosineEmbeddingLoss": ({"margin": 0.2}, (X, Y, np.array([1.0, -1.0, 1.0, -1.0]))),
-    "TripletMarginLoss": ({"margin": 0.5, "p": 1.0}, (X, Y, P)),
+    "TripletMarginLoss": ({"margin": 0.5, "p": 1.0, "swap": True}, (X, Y, P)),
     "CTCLoss": (
         {"blank": 2},
         (SEQUENCE, np.array([[0, 1], [1, 1]]), np.array([5, 4]), np.array([2, 2])),

@@ -64,7 +64,7 @@ def test_raw_arrays_in_and_out():
     ("logits", "labels", "reduction", "error", "message"),
     [
         (np.ones((2, 3)), np.ones(2), "mean", TypeError, "integers; got float64"),
-        (np.ones((2, 3)), np.ones(3, int), "mean", ValueError, r"labels of shape \(2,\), got \(3,"),
+        (np.ones((2, 3)), np.ones(3, int), "mean", ValueError, r"target of shape \(2,\), got \(3,"),
         (np.ones((2, 3)), np.ones((2, 3), int), "mean", ValueError, r"got \(2, 3\)"),
         (np.array(1.0), 0, "mean", ValueError, "an axis of classes"),
         (np.ones((2, 3)), np.ones(2, int), "max", ValueError, "none of 'mean', 'sum' and 'none'"),

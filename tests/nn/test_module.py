@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import optree
 import pytest
@@ -124,12 +126,125 @@ def test_moving_and_casting(device):
     assert model.calls.value.device == device
 
 
-def test_shared_parameters_are_named_once_and_stay_shared():
+class Tied(nn.Module):
+    """A language model whose last layer is its table, as GPT-2's."""
+
+    def __init__(self, device=None):
+        super().__init__()
+        draw = {"generator": gg.random.Generator(0), "dtype": "float64", "device": device}
+        self.table = nn.Embedding(7, 4, **draw)
+        self.body = nn.Sequential(nn.Linear(4, 4, **draw), nn.tanh)
+        self.head = nn.Linear(4, 7, bias=False, **draw)
+        self.head.weight = self.table.weight
+        self.scales = [nn.parameter(np.full(7, 0.5), device=device)]
+        self.scales.append(self.scales[0])
+
+    def forward(self, x):
+        y = self.head(self.body(self.table(x)))
+        return y * self.scales[0] * self.scales[1]
+
+
+def tied_loss(model, x):
+    return (model(x) ** 2).mean()
+
+
+def test_shared_parameters_are_one_leaf(device):
+    model, x = Tied(device), gg.Array(np.array([1, 2, 2, 6]), device=device)
+    assert [n for n, _ in model.named_parameters()] == [
+        "scales.0", "table.weight", "body.0.weight", "body.0.bias",
+    ]  # fmt: skip
+    assert len(optree.tree_leaves(model)) == 4
+    tied_loss(model, x).backward()
+    grads = gg.grad(tied_loss)(model, x)
+    assert grads.head.weight is grads.table.weight
+    assert grads.scales[0] is grads.scales[1]
+    for p, g in zip(model.parameters(), grads.parameters(), strict=True):
+        np.testing.assert_allclose(g.numpy(), p.grad.numpy(), rtol=1e-12)
+
+
+def test_shared_parameters_stay_shared_through_steps(device):
+    x = gg.Array(np.array([1, 2, 2, 6]), device=device)
+    model = Tied(device)
+    optimizer = gg.optim.SGD(model.parameters(), lr=0.1)
+    stepped = Tied(device)
+    for _ in range(3):
+        optimizer.step(gg.grad(tied_loss)(model, x))
+        slopes = gg.grad(tied_loss)(stepped, x)
+        stepped = optree.tree_map(lambda p, g: p - 0.1 * g, stepped, slopes)
+    assert stepped.head.weight is stepped.table.weight
+    assert model.head.weight is model.table.weight
+    for p, q in zip(model.parameters(), stepped.parameters(), strict=True):
+        np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-12)
+
+
+def test_shared_parameters_agree_with_pytorch():
+    torch = pytest.importorskip("torch")
+    model = Tied()
+    theirs = torch.nn.ModuleDict(
+        {"table": torch.nn.Embedding(7, 4), "head": torch.nn.Linear(4, 7, bias=False)}
+    ).double()
+    theirs["head"].weight = theirs["table"].weight
+    ours = nn.Sequential({"table": model.table, "head": model.head})
+    assert sorted(ours.state_dict()) == sorted(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    assert ours[0].weight is ours[1].weight
+    x = np.array([1, 2, 2, 6])
+    theirs["head"](theirs["table"](torch.tensor(x))).square().sum().backward()
+    g = gg.grad(lambda m: (m(x) ** 2).sum())(ours)
+    np.testing.assert_allclose(g[0].weight.numpy(), theirs["table"].weight.grad.numpy())
+
+
+def test_one_name_of_a_shared_parameter_is_enough_to_load_it():
+    model, other = Tied(), Tied()
+    state = {n: v.numpy() + 1 for n, v in model.state_dict().items()}
+    del state["head.weight"], state["scales.0"]  # as files leave out what they have already
+    other.load_state_dict(state)
+    np.testing.assert_array_equal(other.head.weight.numpy(), state["table.weight"])
+    del state["table.weight"]
+    with pytest.raises(KeyError, match=r"missing \['head.weight', 'table.weight'\]"):
+        other.load_state_dict(state)
+
+
+def test_shared_layers_and_surgery():
+    layer = nn.Linear(2, 2, dtype="float64")
+    model = nn.Sequential(layer, nn.tanh, layer)
+    g = gg.grad(lambda m, x: m(x).sum())(model, np.ones((3, 2)))
+    assert g[0].weight is g[2].weight
+    assert len(list(g.parameters())) == 2
+    plain = optree.tree_map(
+        lambda part: nn.Identity() if isinstance(part, nn.Linear) else part,
+        Net(),
+        is_leaf=lambda part: isinstance(part, nn.Linear),
+    )
+    assert isinstance(plain.body[0], nn.Identity)
+
+
+def test_shared_parameters_stay_shared_when_cast():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[1].weight = model[0].weight
-    assert [n for n, _ in model.named_parameters()] == ["0.weight", "0.bias", "1.bias"]
     model.to(dtype="float64")
     assert model[1].weight is model[0].weight
+
+
+def test_layers_by_name():
+    model = nn.Sequential({"first": nn.Linear(2, 3), "act": nn.relu, "last": nn.Linear(3, 1)})
+    names = ["first.weight", "first.bias", "last.weight", "last.bias"]
+    assert list(model.state_dict()) == names
+    grads = gg.grad(lambda m, x: m(x).sum())(model, np.ones((4, 2), "f4"))
+    assert [n for n, _ in grads.named_parameters()] == names
+    assert list(model[1:].state_dict()) == names[2:]
+    assert model[-1] is model.layers["last"]
+
+
+def test_parts_in_other_containers_are_detached_too():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = OrderedDict(b=nn.parameter(np.ones(2)), a=nn.parameter(np.ones(2)))
+
+    leaves = optree.tree_leaves(Named())
+    assert len(leaves) == 2
+    assert not any(leaf.requires_grad for leaf in leaves)
 
 
 def test_modes_and_gradients():

@@ -66,6 +66,31 @@ def test_attention(mask, first, device):
     agree(mine, theirs, [x, x + 1, x - 1], more, device, lambda out: out[1])
 
 
+@pytest.mark.parametrize("mask", MASKS)
+def test_keys_and_values_of_other_widths(mask, device):
+    rng = np.random.default_rng(1)
+    inputs = [X, rng.standard_normal((2, 5, 3)), rng.standard_normal((2, 5, 6))]
+    options = {"kdim": 3, "vdim": 6, "batch_first": True}
+    mine, theirs = (room.MultiheadAttention(8, 2, **options) for room in (nn, torch.nn))
+    agree(mine, theirs, inputs, MASKS[mask], device, lambda out: out[0])
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["(L, N, E)", "(N, L, E)"])
+def test_one_example_alone(first, device):
+    mine, theirs = (room.MultiheadAttention(8, 2, batch_first=first) for room in (nn, torch.nn))
+    options = {"key_padding_mask": PADDING[1], "attn_mask": CAUSAL, "average_attn_weights": False}
+    agree(mine, theirs, [X[0], X[1], X[0]], options, device, lambda out: out[0])
+    agree(mine, theirs, [X[0], X[1], X[0]], options, device, lambda out: out[1])
+
+
+def test_padding_of_numbers(device):
+    mine, theirs = (room.MultiheadAttention(8, 2, batch_first=True) for room in (nn, torch.nn))
+    added = np.where(PADDING, -3.0, 0.5)
+    for more in ({}, {"attn_mask": ADDED}):
+        options = {"key_padding_mask": added, **more}
+        agree(mine, theirs, [X, X, X], options, device, lambda out: out[0])
+
+
 def test_one_input_for_all_three_is_one_product(device):
     x = gg.Array(X, device=device)
     layer = nn.MultiheadAttention(8, 2, batch_first=True, dtype="float64", device=device)
@@ -96,20 +121,20 @@ def test_encoder(name, device):
     mine = nn.TransformerEncoder(nn.TransformerEncoderLayer(*args, **options), 2)
     layer = torch.nn.TransformerEncoderLayer(*args, **options)
     theirs = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-    peers = {"src_mask": CAUSAL, "src_key_padding_mask": PADDING}
+    # PyTorch makes numbers of the padding where it makes them of the mask.
+    agree(mine, theirs, [X], {"mask": CAUSAL, "src_key_padding_mask": PADDING}, device)
 
-    # PyTorch's stack calls the mask by another name.
-    class Named(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = theirs.layers
 
-        def forward(self, x, **masks):
-            for layer in self.layers:
-                x = layer(x, **masks)
-            return x
-
-    agree(mine, Named(), [X], peers, device)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_decoder_stack(name, device):
+    args = (8, 2, 16, 0.0)
+    stacks = []
+    for room in (nn, torch.nn):
+        layer = room.TransformerDecoderLayer(*args, **OPTIONS[name])
+        stacks.append(room.TransformerDecoder(layer, 2, norm=room.LayerNorm(8)))
+    masks = {"tgt_mask": CAUSAL, "tgt_key_padding_mask": PADDING}
+    first = [v.swapaxes(0, 1).copy() for v in (X, MEMORY)]
+    agree(*stacks, first, masks, device)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -118,7 +143,8 @@ def test_decoder(name, device):
     options = {**OPTIONS[name], "batch_first": True}
     mine = nn.TransformerDecoderLayer(*args, **options)
     theirs = torch.nn.TransformerDecoderLayer(*args, **options)
-    agree(mine, theirs, [X, MEMORY], {"tgt_mask": CAUSAL}, device)
+    seen = np.triu(np.ones((5, 6), bool), 2)
+    agree(mine, theirs, [X, MEMORY], {"tgt_mask": CAUSAL, "memory_mask": seen}, device)
 
 
 def test_rotary_scores_depend_on_distances():

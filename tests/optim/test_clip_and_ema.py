@@ -9,8 +9,9 @@ import gpugrad as gg
 from gpugrad import nn, optim
 
 
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.5, float("inf")])
 @pytest.mark.parametrize("max_norm", [0.5, 100.0])
-def test_norm(device, max_norm):
+def test_norm(device, max_norm, norm_type):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     raw = [rng.standard_normal(s) for s in [(3, 2), (4,), ()]]
@@ -18,11 +19,20 @@ def test_norm(device, max_norm):
     peers = [torch.zeros(np.shape(r), dtype=torch.float64, requires_grad=True) for r in raw]
     for p, q, r in zip(mine, peers, raw, strict=True):
         p.grad, q.grad = gg.Array(r, device=device), torch.tensor(r)
-    norm = optim.clip_grad_norm_(mine, max_norm)
-    np.testing.assert_allclose(float(norm), float(torch.nn.utils.clip_grad_norm_(peers, max_norm)))
+    norm = optim.clip_grad_norm_(mine, max_norm, norm_type)
+    want = torch.nn.utils.clip_grad_norm_(peers, max_norm, norm_type)
+    np.testing.assert_allclose(float(norm), float(want))
     for p, q in zip(mine, peers, strict=True):
         np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy())
         assert p.grad.device == device
+
+
+def test_a_norm_that_is_not_finite(device):
+    p = gg.Array(np.zeros(3), device=device, requires_grad=True)
+    p.grad = gg.Array(np.array([1.0, np.inf, 0.0]), device=device)
+    with pytest.raises(RuntimeError, match="norm of the gradients is inf"):
+        optim.clip_grad_norm_(p, 1.0, error_if_nonfinite=True)
+    np.testing.assert_array_equal(p.grad.numpy(), [1.0, np.inf, 0.0])
 
 
 def test_values(device):

@@ -19,6 +19,23 @@ SCHEDULES = {
         "OneCycleLR",
         {"max_lr": 0.5, "total_steps": 25, "pct_start": 0.4, "anneal_strategy": "linear"},
     ),
+    "one cycle of three parts": (
+        "OneCycleLR",
+        {
+            "max_lr": 0.5,
+            "epochs": 3,
+            "steps_per_epoch": 7,
+            "three_phase": True,
+            "base_momentum": 0.7,
+            "max_momentum": 0.8,
+            "div_factor": 10.0,
+            "final_div_factor": 100.0,
+        },
+    ),
+    "one cycle of rates alone": (
+        "OneCycleLR",
+        {"max_lr": 0.5, "total_steps": 21, "cycle_momentum": False},
+    ),
     "lambda": ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
 }
 
@@ -44,10 +61,11 @@ def test_rates_are_those_of_pytorch(name):
     torch = pytest.importorskip("torch")
     cls, settings = SCHEDULES[name]
     mine = getattr(optim, cls)(ours(), **settings)
-    extra = {"cycle_momentum": False} if cls == "OneCycleLR" else {}
-    peer = getattr(torch.optim.lr_scheduler, cls)(theirs(torch), **settings, **extra)
+    peer = getattr(torch.optim.lr_scheduler, cls)(theirs(torch), **settings)
     for _ in range(20):
         np.testing.assert_allclose(mine.get_last_lr(), peer.get_last_lr(), rtol=1e-9)
+        momenta = [[g["momentum"] for g in s.optimizer.param_groups] for s in (mine, peer)]
+        np.testing.assert_allclose(*momenta, rtol=1e-9)
         mine.step()
         peer.step()
 
@@ -69,10 +87,26 @@ def test_a_warm_up_before_a_cosine():
         peer.step()
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
+def test_one_cycle_of_adam_turns_the_first_beta():
+    torch = pytest.importorskip("torch")
+    mine = optim.Adam([gg.Array(np.ones(2))], betas=(0.9, 0.99))
+    peer = torch.optim.Adam([torch.ones(2)], betas=(0.9, 0.99))
+    schedule = optim.OneCycleLR(mine, 0.1, 10)
+    other = torch.optim.lr_scheduler.OneCycleLR(peer, 0.1, 10)
+    for _ in range(9):
+        betas = [o.param_groups[0]["betas"] for o in (mine, peer)]
+        np.testing.assert_allclose(*betas, rtol=1e-12)
+        schedule.step()
+        other.step()
+
+
+@pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
 @pytest.mark.parametrize("mode", ["min", "max"])
-def test_plateaus(mode):
+def test_plateaus(mode, threshold_mode):
     torch = pytest.importorskip("torch")
     settings = {"mode": mode, "factor": 0.5, "patience": 2, "cooldown": 1, "min_lr": 0.02}
+    settings |= {"threshold": 0.05, "threshold_mode": threshold_mode, "eps": 0.01}
     optimizer, peer_optimizer = ours(), theirs(torch)
     mine = optim.ReduceLROnPlateau(optimizer, **settings)
     peer = torch.optim.lr_scheduler.ReduceLROnPlateau(peer_optimizer, **settings)
@@ -118,5 +152,11 @@ def test_errors():
     o = ours()
     with pytest.raises(ValueError, match="2 schedules need 1 milestones, got 2"):
         optim.SequentialLR(o, [optim.StepLR(o, 1), optim.StepLR(o, 1)], [1, 2])
+    with pytest.raises(ValueError, match="'square'"):
+        optim.ReduceLROnPlateau(ours(), threshold_mode="square")
+    with pytest.raises(ValueError, match="total_steps, or epochs and steps_per_epoch"):
+        optim.OneCycleLR(ours(), 0.1, epochs=3)
+    with pytest.raises(ValueError, match="Adagrad has no momentum"):
+        optim.OneCycleLR(optim.Adagrad([gg.Array(np.ones(2))]), 0.1, 3)
     with pytest.raises(ValueError, match="'square'"):
         optim.OneCycleLR(ours(), 0.1, 3, anneal_strategy="square")
