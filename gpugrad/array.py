@@ -5,30 +5,28 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 from weakref import ref
 
 import numpy as np
 
-from gpugrad import dispatch
+from gpugrad import dispatch, operators
 from gpugrad.conversion import is_minus_zero, raw_array, raw_to_dlpack
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box, is_held, is_lent, lend, register, strip
 from gpugrad.core.errors import AssignmentError, TapeError
-from gpugrad.core.primitive import Primitive
 from gpugrad.core.tape import BASE, Leaf, backward
-from gpugrad.core.trace import autocasting, state
+from gpugrad.core.trace import state
+from gpugrad.cotangents import one_like, settle
 from gpugrad.device import (
-    HOST_TYPES,
     Device,
     common_device,
     default_device,
     device,
     device_of,
     is_cuda,
-    namespace,
     on,
 )
 from gpugrad.device import to_device as _to_device
@@ -46,83 +44,6 @@ from gpugrad.ops import (
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.creation import raw_of
 from gpugrad.ops.operands import as_arrays
-
-
-def _binary(op: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
-    def forward(self: Array, other: Any) -> Any:
-        return op(self, other if type(other) not in _LISTS else as_arrays(self, other)[1])
-
-    def reflected(self: Array, other: Any) -> Any:
-        return op(other if type(other) not in _LISTS else as_arrays(self, other)[1], self)
-
-    return forward, reflected
-
-
-def _operator(op: Primitive) -> tuple[Any, Any]:
-    """As `_binary`; operands of one trace go straight to it, as a primitive's call would end."""
-    forward, reflected = _binary(op)
-
-    def applied(self: Array, other: Any) -> Any:
-        trace, kind = self._trace, type(other)
-        if (
-            trace is not None
-            and (kind in HOST_TYPES or (kind is Array and other._trace is trace))
-            and trace.level <= state.depth
-            and not autocasting
-        ):
-            return trace.apply(op, (self, other), {})
-        return forward(self, other)
-
-    def applied_reflected(self: Array, other: Any) -> Any:
-        trace = self._trace
-        if (
-            trace is not None
-            and type(other) in HOST_TYPES
-            and trace.level <= state.depth
-            and not autocasting
-        ):
-            return trace.apply(op, (other, self), {})
-        return reflected(self, other)
-
-    return applied, applied_reflected
-
-
-_LISTS = {list, tuple}
-"""Operands that are arrays beside an array, on its device."""
-
-
-def _in_place(op: Callable[[Any, Any], Any], raw_op: Callable[[Any, Any], Any]) -> Any:
-    def method(self: Array, other: Any) -> Array:
-        return self._write(op, raw_op, other)
-
-    return method
-
-
-def _into(op: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """In place by ``op``, where CuPy has no such operator or by another function than ours."""
-
-    def write(x: Any, other: Any) -> Any:
-        y = op(x, other)
-        if y.shape != x.shape:
-            raise ValueError(f"in place: a result of shape {y.shape} for an array of {x.shape}")
-        if isinstance(x, np.generic):
-            return y
-        namespace(device_of(x)).copyto(x, y, casting="same_kind")
-        return x
-
-    return write
-
-
-def _power(x: Any, n: Any) -> Any:
-    """``x ** n``, where NumPy itself squares for 2 and takes a root for 0.5."""
-    if type(n) in (int, float):
-        if n == 2:
-            return elementwise.square(x)
-        if n == 0.5 and is_inexact(shape_dtype(x).dtype):
-            return elementwise.sqrt(x)
-        if n == 1:
-            return elementwise.positive(x)
-    return elementwise.power(x, n)
 
 
 @register
@@ -589,39 +510,41 @@ class Array(Box):
 
     # ------------------------------------------------------------------ operators
 
-    __add__, __radd__ = _operator(elementwise.add)
-    __sub__, __rsub__ = _operator(elementwise.subtract)
-    __mul__, __rmul__ = _operator(elementwise.multiply)
-    __truediv__, __rtruediv__ = _operator(elementwise.divide)
-    __floordiv__, __rfloordiv__ = _operator(elementwise.floor_divide)
-    __mod__, __rmod__ = _operator(elementwise.mod)
-    __pow__, __rpow__ = _binary(_power)
-    __matmul__, __rmatmul__ = _binary(matmul.matmul)
-    __and__, __rand__ = _operator(elementwise.bitwise_and)
-    __or__, __ror__ = _operator(elementwise.bitwise_or)
-    __xor__, __rxor__ = _operator(elementwise.bitwise_xor)
-    __lshift__, __rlshift__ = _operator(elementwise.left_shift)
-    __rshift__, __rrshift__ = _operator(elementwise.right_shift)
-    __eq__, _ = _operator(elementwise.equal)
-    __ne__, _ = _operator(elementwise.not_equal)
-    __lt__, _ = _operator(elementwise.less)
-    __le__, _ = _operator(elementwise.less_equal)
-    __gt__, _ = _operator(elementwise.greater)
-    __ge__, _ = _operator(elementwise.greater_equal)
+    __add__, __radd__ = operators.recorded(elementwise.add)
+    __sub__, __rsub__ = operators.recorded(elementwise.subtract)
+    __mul__, __rmul__ = operators.recorded(elementwise.multiply)
+    __truediv__, __rtruediv__ = operators.recorded(elementwise.divide)
+    __floordiv__, __rfloordiv__ = operators.recorded(elementwise.floor_divide)
+    __mod__, __rmod__ = operators.recorded(elementwise.mod)
+    __pow__, __rpow__ = operators.binary(operators.power)
+    __matmul__, __rmatmul__ = operators.binary(matmul.matmul)
+    __and__, __rand__ = operators.recorded(elementwise.bitwise_and)
+    __or__, __ror__ = operators.recorded(elementwise.bitwise_or)
+    __xor__, __rxor__ = operators.recorded(elementwise.bitwise_xor)
+    __lshift__, __rlshift__ = operators.recorded(elementwise.left_shift)
+    __rshift__, __rrshift__ = operators.recorded(elementwise.right_shift)
+    __eq__, _ = operators.recorded(elementwise.equal)
+    __ne__, _ = operators.recorded(elementwise.not_equal)
+    __lt__, _ = operators.recorded(elementwise.less)
+    __le__, _ = operators.recorded(elementwise.less_equal)
+    __gt__, _ = operators.recorded(elementwise.greater)
+    __ge__, _ = operators.recorded(elementwise.greater_equal)
 
-    __iadd__ = _in_place(elementwise.add, operator.iadd)
-    __isub__ = _in_place(elementwise.subtract, operator.isub)
-    __imul__ = _in_place(elementwise.multiply, operator.imul)
-    __itruediv__ = _in_place(elementwise.divide, operator.itruediv)
-    __ifloordiv__ = _in_place(elementwise.floor_divide, _into(elementwise.floor_divide))
-    __imod__ = _in_place(elementwise.mod, _into(elementwise.mod))
-    __ipow__ = _in_place(_power, operator.ipow)
-    __imatmul__ = _in_place(matmul.matmul, _into(matmul.matmul))
-    __iand__ = _in_place(elementwise.bitwise_and, operator.iand)
-    __ior__ = _in_place(elementwise.bitwise_or, operator.ior)
-    __ixor__ = _in_place(elementwise.bitwise_xor, operator.ixor)
-    __ilshift__ = _in_place(elementwise.left_shift, operator.ilshift)
-    __irshift__ = _in_place(elementwise.right_shift, operator.irshift)
+    __iadd__ = operators.in_place(elementwise.add, operator.iadd)
+    __isub__ = operators.in_place(elementwise.subtract, operator.isub)
+    __imul__ = operators.in_place(elementwise.multiply, operator.imul)
+    __itruediv__ = operators.in_place(elementwise.divide, operator.itruediv)
+    __ifloordiv__ = operators.in_place(
+        elementwise.floor_divide, operators.into(elementwise.floor_divide)
+    )
+    __imod__ = operators.in_place(elementwise.mod, operators.into(elementwise.mod))
+    __ipow__ = operators.in_place(operators.power, operator.ipow)
+    __imatmul__ = operators.in_place(matmul.matmul, operators.into(matmul.matmul))
+    __iand__ = operators.in_place(elementwise.bitwise_and, operator.iand)
+    __ior__ = operators.in_place(elementwise.bitwise_or, operator.ior)
+    __ixor__ = operators.in_place(elementwise.bitwise_xor, operator.ixor)
+    __ilshift__ = operators.in_place(elementwise.left_shift, operator.ilshift)
+    __irshift__ = operators.in_place(elementwise.right_shift, operator.irshift)
 
     def __neg__(self) -> Any:
         return elementwise.negative(self)
@@ -637,7 +560,7 @@ class Array(Box):
 
     def _write(self, op: Any, raw_op: Any, other: Any) -> Array:
         """``self op= other``: into the buffer where nothing else needs it, else an error."""
-        if type(other) in _LISTS:
+        if type(other) in operators.LISTS:
             other = as_arrays(self, other)[1]
         traced = isinstance(other, Box) and other._trace is not None
         quiet = BASE.level <= state.quiet
@@ -917,19 +840,6 @@ def _no_out(out: Any) -> None:
         dispatch.refuse_out(out, "this method")
 
 
-def one_like(value: Any) -> Any:
-    """A 1 of the shape, dtype and device of ``value``: the seed of a backward pass."""
-    if isinstance(value, np.generic):
-        return type(value)(1)
-    raw = raw_of(value)
-    like = shape_dtype(value)
-    if not is_cuda(raw):
-        return like.dtype.type(1) if not like.shape else np.ones(like.shape, like.dtype)
-    where = device_of(raw)
-    with on(where):
-        return namespace(where).ones(like.shape, like.dtype)
-
-
 def _references(box: Box) -> int:
     return sys.getrefcount(box._value)
 
@@ -947,19 +857,3 @@ def shared(box: Box) -> bool:
     if isinstance(box._value, Box):
         return shared(box._value)
     return getattr(box._value, "base", None) is not None
-
-
-def settle(gradients: list[Any], seeds: Sequence[Any] = ()) -> list[Any]:
-    """Gradients that the caller may write to: each one its own memory, none a view."""
-    seen = {id(s) for s in seeds}
-    return [own(g, seen) for g in gradients]
-
-
-def own(g: Any, seen: set[int]) -> Any:
-    """``g``, or a copy where it is a view or among the arrays ``seen``, which it joins."""
-    if type(g) is np.ndarray or is_cuda(g):
-        if g.base is not None or id(g) in seen:
-            with on(device_of(g)):
-                g = g.copy()
-        seen.add(id(g))
-    return g

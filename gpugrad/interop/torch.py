@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.array import own
 from gpugrad.conversion import raw_from_dlpack
+from gpugrad.cotangents import own
 from gpugrad.interop.extra import need
 from gpugrad.interop.foreign import Flat, adopt
 from gpugrad.ops.cast import is_inexact

@@ -148,9 +148,9 @@ def slogdet(a: Any) -> SlogdetResult:
     Examples
     --------
     >>> import gpugrad as gg, numpy as np
-    >>> a = np.array([[2.0, 0.0], [0.0, 4.0]])
+    >>> a = np.array([[2.0, 1.0], [2.0, 2.0]])
     >>> gg.grad(lambda a: gg.numpy.linalg.slogdet(a).logabsdet)(a)
-    array([[0.5 , 0.  ],
-           [0.  , 0.25]])
+    array([[ 1. , -1. ],
+           [-0.5,  1. ]])
     """
     return SlogdetResult(*slogdet_p(matrices(a, "slogdet", square=True)))

@@ -7,11 +7,11 @@ from typing import Any
 
 import optree
 
-from gpugrad.array import settle
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box, any_box, strip
 from gpugrad.core.trace import deeper
+from gpugrad.cotangents import settle
 from gpugrad.ops.batching import lead
 from gpugrad.ops.shape import moveaxis, normal_axis
 from gpugrad.transforms.kinds import enter, leave, named, one_output

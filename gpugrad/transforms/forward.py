@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpugrad.array import settle
 from gpugrad.core.abstract import ShapeDtype, ShapeTrace, shape_dtype
 from gpugrad.core.box import Box, any_box, box, strip
 from gpugrad.core.forward import Forward
 from gpugrad.core.trace import deeper
+from gpugrad.cotangents import settle
 from gpugrad.ops.cast import is_inexact
 from gpugrad.transforms.kinds import (
     as_input,

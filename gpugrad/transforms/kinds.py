@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import optree
 
-from gpugrad.array import one_like, own
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import BOX_TYPES, Box, box, constant, strip
 from gpugrad.core.trace import Trace
+from gpugrad.cotangents import one_like, own
 from gpugrad.device import common_device
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.creation import raw_of, zeros_near

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.array import one_like
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box, any_box, strip
 from gpugrad.core.tape import Leaf, Tape, backward, new_leaves
 from gpugrad.core.trace import state
+from gpugrad.cotangents import one_like
 from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.kinds import (
     below,

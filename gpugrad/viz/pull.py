@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.array import one_like
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.primitive import residual_names
 from gpugrad.core.tape import Node
 from gpugrad.core.under import device_under
+from gpugrad.cotangents import one_like
 from gpugrad.device import on
 from gpugrad.ops.batching import pointwise
 from gpugrad.ops.matmul import matmul_p, vector_p

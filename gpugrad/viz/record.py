@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import optree
 
-from gpugrad.array import one_like
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box
 from gpugrad.core.errors import TapeError
@@ -17,6 +16,7 @@ from gpugrad.core.primitive import Primitive
 from gpugrad.core.tape import BASE, Leaf, Tape, backward
 from gpugrad.core.tape import Node as TapeNode
 from gpugrad.core.trace import deeper
+from gpugrad.cotangents import one_like
 from gpugrad.device import device_of, namespace, on
 from gpugrad.ops.cast import is_inexact
 from gpugrad.ops.creation import raw_of
