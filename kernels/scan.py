@@ -1,7 +1,7 @@
 """Running sums and products along an axis, in a fixed order.
 
-On CUDA, where the usual scan in one pass adds up in the order in which blocks happen to finish.
-NumPy's own functions do it on the CPU.
+On CUDA, where the usual scan in one pass adds up in the order in which blocks happen to finish:
+here blocks wait for certain others (cuda/scan.cu). NumPy's own functions do it on the CPU.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ def running(op: Op, x: Any, axis: int) -> Any:
 
     Notes
     -----
-    Bytes it must move, for elements of ``s`` bytes: ``2*s`` for each. On CUDA it moves these where
-    lines are short (at most 2048 elements) or columns many (65536), and ``3*s`` else: then the
-    totals of chunks are found first. Rows move by 16 bytes.
+    Bytes it must move, for elements of ``s`` bytes: ``2*s`` for each. On CUDA it moves these along
+    the last axis, by 16 bytes where a row's length allows, and some 250 bytes for each 2048
+    elements of longer rows. Along other axes too where lines are short (at most 64 elements) or
+    columns many (65536), and ``3*s`` else: then the totals of chunks are found first.
 
     Examples
     --------
@@ -64,40 +65,49 @@ def running(op: Op, x: Any, axis: int) -> Any:
     y = cupy.empty_like(x)
     if x.size:
         outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-        _scan(op, y, x, outer, x.shape[axis], inner)
+        if inner == 1:
+            _rows(op, y, x, outer, x.shape[axis])
+        else:
+            _columns(op, y, x, outer, x.shape[axis], inner)
     return y
 
 
-def _scan(op: Op, y: Any, x: Any, outer: int, count: int, inner: int) -> None:
+def _rows(op: Op, y: Any, x: Any, outer: int, count: int) -> None:
     import cupy
 
-    length = CHUNK
-    if inner > 1:  # shorter chunks where there are fewer columns
-        length = max(64, -(-count * outer * inner // LINES))
+    chunks = -(-count // CHUNK)
+    width = min(8, 16 // x.itemsize)
+    fits = count % width == 0 and (x.data.ptr | y.data.ptr) % 16 == 0
+    kernel = function("scan", rows(op, x.dtype.name, width if fits else 1))
+    values = told = ticket = np.uint64(0)
+    if chunks > 1:  # what blocks tell each other, and a counter
+        groups = -(-chunks // 32)
+        size = outer * (chunks + groups + -(-groups // 32))
+        values, told = cupy.empty(size, _kept(x.dtype)), cupy.zeros(size + 1, np.int32)
+        ticket = told[size:]
+    arguments = (y, x, values, told, ticket, np.int64(count), np.int64(chunks))
+    kernel((outer * chunks,), (256,), arguments)
+
+
+def _columns(op: Op, y: Any, x: Any, outer: int, count: int, inner: int) -> None:
+    import cupy
+
+    # Shorter chunks where there are fewer columns.
+    length = max(64, -(-count * outer * inner // LINES))
     chunks = -(-count // length)
-    kept = np.float32 if x.dtype.name in NARROW else x.dtype
-    before = np.uint64(0)
-    if chunks > 1:
-        before = cupy.empty((outer, chunks, inner), kept)
-        _launch(op, np.uint64(0), before, np.uint64(0), x, (outer, count, inner), chunks, length)
-        _scan(op, before, before, outer, chunks, inner)
-    _launch(op, y, np.uint64(0), before, x, (outer, count, inner), chunks, length)
-
-
-def _launch(
-    op: Op, y: Any, totals: Any, before: Any, x: Any, shape: Any, chunks: int, length: int
-) -> None:
-    outer, count, inner = (int(n) for n in shape)
-    name = x.dtype.name
-    if inner == 1:
-        width = min(8, 16 // x.itemsize)
-        fits = count % width == 0 and (x.data.ptr | (0 if y.ndim == 0 else y.data.ptr)) % 16 == 0
-        kernel = function("scan", rows(op, name, width if fits else 1))
-        kernel((outer * chunks,), (256,), (y, totals, before, x, np.int64(count), np.int64(chunks)))
-        return
+    before = none = np.uint64(0)
     threads = outer * chunks * inner
     numbers = [np.int64(n) for n in (count, inner, chunks, length, threads)]
-    function("scan", columns(op, name))(*grid(threads), (y, totals, before, x, *numbers))
+    kernel = function("scan", columns(op, x.dtype.name))
+    if chunks > 1:
+        before = cupy.empty((outer, chunks, inner), _kept(x.dtype))
+        kernel(*grid(threads), (none, before, none, x, *numbers))
+        _columns(op, before, before, outer, chunks, inner)
+    kernel(*grid(threads), (y, none, before, x, *numbers))
+
+
+def _kept(dtype: Any) -> Any:
+    return np.float32 if dtype.name in NARROW else dtype
 
 
 def rows(op: str, dtype: str, width: int) -> str:

@@ -1,8 +1,9 @@
-// Running sums and products along an axis, in chunks: the totals of chunks, the running totals of
-// those (by these kernels again), then each chunk from the total before it.
+// Running sums and products along an axis.
 //
-// An array is (outer, count, inner). Where inner is 1, a block has a chunk of a row; else a thread
-// has a chunk of a column, and threads beside each other have columns beside each other.
+// An array is (outer, count, inner). Where inner is 1, a block has a chunk of a row, in one pass.
+// Else a thread has a chunk of a column, and threads beside each other have columns beside each
+// other: first the totals of chunks, then the running totals of those (by this kernel again), then
+// each chunk from the total before it.
 
 #include "reduce.cuh"
 
@@ -17,14 +18,69 @@ struct Product {
 
 const int EACH = 8;     // elements of a thread, 256 threads: as in kernels/scan.py
 
-// y[r, :] = the running values of x[r, :], each chunk continuing before[r, c - 1]. Without y the
-// totals of the chunks instead. V elements move as one load or store.
+// What blocks tell each other: value i, once `told` says that it is there.
+template <typename A> struct Board {
+    A* values;
+    int* told;                                  // 0 at first
+
+    __device__ void tell(int64 i, A value) const {
+        *(volatile A*)(values + i) = value;
+        __threadfence();
+        *(volatile int*)(told + i) = 1;
+    }
+    __device__ A hear(int64 i) const {
+        while (*(const volatile int*)(told + i) == 0) {}
+        __threadfence();
+        return *(const volatile A*)(values + i);
+    }
+};
+
+// Op over the values of a warp, in a fixed order; each thread gets it.
+template <typename Op, typename A> __device__ A together(A value) {
+#pragma unroll
+    for (int o = 16; o > 0; o /= 2)
+        value = Op::of(value, __shfl_xor_sync(0xffffffffu, value, o));
+    return value;
+}
+
+// What comes before a chunk of a row whose chunks have these totals. Called by one warp of each
+// block. Chunks are in groups of 32, and groups in parts of 32: a chunk adds the totals of the
+// chunks before it in its group, of the groups before that in its part, and the running total at
+// the part's beginning, which alone waits for all before. So the order of addition is that of the
+// places, and not that in which blocks finish.
+template <typename Op, typename A>
+__device__ A before(const Board<A>& board, int64 row, int64 chunk, int64 chunks, A total) {
+    const int lane = threadIdx.x % 32;
+    const int64 groups = (chunks + 31) / 32, parts = (groups + 31) / 32;
+    const int64 each = row * (chunks + groups + parts), all = each + chunks, starts = all + groups;
+    const int64 group = chunk / 32, part = group / 32;
+    const int place = (int)(chunk % 32), among = (int)(group % 32);
+    if (lane == 0 && place < 31) board.tell(each + chunk, total);
+    const A near =
+        together<Op>(lane < place ? board.hear(each + group * 32 + lane) : Op::template none<A>());
+    if (lane == 0 && place == 31 && among < 31) board.tell(all + group, Op::of(near, total));
+    const A far =
+        together<Op>(lane < among ? board.hear(all + part * 32 + lane) : Op::template none<A>());
+    const A start = part ? board.hear(starts + part) : Op::template none<A>();
+    const A ahead = Op::of(start, Op::of(far, near));
+    if (lane == 0 && place == 31 && among == 31 && part + 1 < parts)
+        board.tell(starts + part + 1, Op::of(ahead, total));
+    return ahead;
+}
+
+// y[r, :] = the running values of x[r, :]. V elements move as one load or store. Blocks take chunks
+// in the order in which they come, by `ticket`, so that none waits for one that cannot begin.
 template <typename T, typename Op, int V>
-__global__ void rows(T* y, typename Wide<T>::type* totals, const typename Wide<T>::type* before,
-                     const T* x, int64 count, int64 chunks) {
+__global__ void __launch_bounds__(256, 4)
+rows(T* y, const T* x, typename Wide<T>::type* values, int* told, int* ticket, int64 count,
+     int64 chunks) {
     typedef typename Wide<T>::type A;
-    __shared__ A warps[8];
-    const int64 row = blockIdx.x / chunks, chunk = blockIdx.x - row * chunks;
+    __shared__ A warps[8], ahead;
+    __shared__ int taken;
+    if (ticket && threadIdx.x == 0) taken = atomicAdd(ticket, 1);
+    __syncthreads();
+    const int64 place = ticket ? taken : blockIdx.x, row = place / chunks;
+    const int64 chunk = place - row * chunks;
     const int64 start = (chunk * 256 + threadIdx.x) * EACH, left = count - start;
     const T* from = x + row * count + start;
     A value[EACH], total = Op::template none<A>();
@@ -50,24 +106,36 @@ __global__ void rows(T* y, typename Wide<T>::type* totals, const typename Wide<T
     A base = __shfl_up_sync(0xffffffffu, run, 1);
     if (lane == 0) base = Op::template none<A>();
     __syncthreads();
-    A ahead = before && chunk ? before[blockIdx.x - 1] : Op::template none<A>();
-    for (int w = 0; w < warp; w++) ahead = Op::of(ahead, warps[w]);
-    if (!y) {
-        if (threadIdx.x == 255) totals[blockIdx.x] = Op::of(ahead, run);
-        return;
+    if (warp == 0) {
+        A found = Op::template none<A>();
+        if (ticket) {
+            A whole = warps[0];
+#pragma unroll
+            for (int w = 1; w < 8; w++) whole = Op::of(whole, warps[w]);
+            found = before<Op, A>({values, told}, row, chunk, chunks, whole);
+        }
+        if (lane == 0) ahead = found;
     }
-    base = Op::of(ahead, base);
+    __syncthreads();
+    A first = ahead;
+    for (int w = 0; w < warp; w++) first = Op::of(first, warps[w]);
+    base = Op::of(first, base);
     T* to = y + row * count + start;
 #pragma unroll
     for (int u = 0; u < EACH; u += V) {
         Pack<T, V> pack;
 #pragma unroll
         for (int v = 0; v < V; v++) pack.at[v] = (T)Op::of(base, value[u + v]);
-        if (u < left) *(Pack<T, V>*)(to + u) = pack;
+        if (u >= left) continue;
+        if constexpr (sizeof(pack) == 16)    // the compiler would store elements of 2 bytes singly
+            __stwb((uint4*)(to + u), *(const uint4*)&pack);
+        else
+            *(Pack<T, V>*)(to + u) = pack;
     }
 }
 
-// The same along columns, `length` elements to a chunk.
+// y = the running values of x along columns, `length` elements to a chunk, each continuing `before`.
+// Without y the totals of the chunks instead.
 template <typename T, typename Op>
 __global__ void columns(T* y, typename Wide<T>::type* totals,
                         const typename Wide<T>::type* before, const T* x, int64 count,

@@ -52,6 +52,25 @@ def test_totals_of_totals(cuda, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_chunks_in_groups_in_parts(cuda, counters, rows):
+    """More than 32 times 32 chunks, in one pass; sums of small integers are exact."""
+    x = np.random.default_rng(2).integers(-1, 2, (rows, 2048 * 1024 // rows * 2 + 12)).astype("f4")
+    on = cuda.asarray(x)
+    scan.running("Sum", on, 1)  # compiles
+    with counters() as r:
+        y = scan.running("Sum", on, 1)
+    assert (r["launches"], r["h2d"], r["d2h"], r["syncs"]) == (1, 0, 0, 0)
+    np.testing.assert_array_equal(y.get(), np.cumsum(x, 1))
+
+
+def test_the_same_bits_in_two_runs(cuda):
+    x = cuda.random.default_rng(0).standard_normal((3, 70_001, 1)).astype("f4")
+    for axis, a in ((1, x), (0, x.reshape(-1, 3))):
+        first = scan.running("Sum", a, axis)
+        assert first.get().tobytes() == scan.running("Sum", a, axis).get().tobytes()
+
+
 def test_narrow_elements_are_summed_in_float32(cuda):
     # In float16 2048 + 1 is 2048: a sum in it would stay there.
     assert scan.running("Sum", cuda.ones(4096, "f2"), 0)[-1] == 4096
