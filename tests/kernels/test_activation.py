@@ -261,25 +261,6 @@ def test_places_beyond_two_billion_elements():
     assert not re.search(r"\bint (row|r|at|column|left)\b", text)
 
 
-def test_loads_and_stores_of_16_bytes(cuda):
-    from cupy_backends.cuda.libs import nvrtc
-
-    names = [kinds.expression("backward", kinds.Silu, d, w, False) for d, w in WIDTHS.items()]
-    program = nvrtc.createProgram(source.text("activation"), "activation.cu", (), ())
-    from cupy._core.core import assemble_cupy_compiler_options
-
-    for name in names:
-        nvrtc.addNameExpression(program, name)
-    options = assemble_cupy_compiler_options(source.OPTIONS)
-    nvrtc.compileProgram(program, (*options, "-arch=compute_80"))
-    text = nvrtc.getPTX(program).decode()
-    parts = text.split(".entry ")[1:]
-    assert len(parts) == len(names)
-    for part in parts:
-        assert re.search(r"ld\.global(\.nc)?\.v(4\.[bfu]32|2\.[bfu]64)", part)
-        assert re.search(r"st\.global\.wb\.v4\.u32", part)
-
-
 WIDTHS = {"float16": 8, "bfloat16": 8, "float32": 4, "float64": 2}
 
 

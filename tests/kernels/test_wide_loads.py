@@ -1,62 +1,34 @@
-"""Kernels that claim loads and stores of 16 bytes have them in their code."""
+"""Kernels that claim loads and stores of 16 bytes have them in their machine code."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from gpugrad.kernels import average, optimizer, source
+from gpugrad.kernels import report
 
-CLAIMS = {
-    "average": [average.expression("average", d) for d in ("float32", "bfloat16", "float64")],
-    "norm": [
-        "norm_rows<float, 4, 256, 2, true, false>",
-        "norm_rows_backward<__half, 8, 256, 1, true, false>",
-        "channel_norm_backward<float, 4, true>",
-    ],
-    "optimizer": [optimizer.expression("Adam<{}, false>", "float32", 2)],
-    "softmax": [
-        "softmax<float, 4, 256, 4, false>",
-        "softmax_backward<__half, 8, 256, 2, false>",
-        "softmax<double, 2, 256, 4, true>",
-        "cross_entropy_backward<float, long long, 4, 256>",
-    ],
-}
-WIDE = r"(?:\.global)?(?:\.nc)?\.v(?:4\.[fub]32|2\.[fub]64)"
+LOAD_ONLY = re.compile(
+    r"(attend|pull_queries|pull_keys|clip_factors|channel_moments|channel_sums|cross_entropy)<"
+    r"|update<.*(__half|__nv_bfloat16), 4>"  # elements of 8 bytes, whose states are stored by 8
+)
+STORE_ONLY = re.compile(r"(windows|draw)<")
 
 
-def code_of(name, expressions):
-    """The PTX of each kernel."""
-    from cupy._core.core import assemble_cupy_compiler_options
-    from cupy_backends.cuda.libs import nvrtc
-
-    program = nvrtc.createProgram(source.text(name), f"{name}.cu", (), ())
-    try:
-        for expression in expressions:
-            nvrtc.addNameExpression(program, expression)
-        options = assemble_cupy_compiler_options(source.OPTIONS)
-        nvrtc.compileProgram(program, (*options, "-arch=compute_80"))
-        text = nvrtc.getPTX(program)
-        text = text.decode() if isinstance(text, bytes) else text
-        names = [nvrtc.getLoweredName(program, e) for e in expressions]
-    finally:
-        nvrtc.destroyProgram(program)
-    bodies = {}
-    for expression, entry in zip(expressions, names):
-        entry = entry.decode() if isinstance(entry, bytes) else entry
-        begin = text.index(f".entry {entry}(")
-        end = text.find(".entry", begin + 10)
-        bodies[expression] = text[begin : end if end > 0 else None]
-    return bodies
+def packed(kernel: str) -> bool:
+    """Whether a kernel is for packs: the first number among its parameters is their width."""
+    width = re.search(r"\b\d+\b", kernel.partition("<")[2])
+    return kernel.startswith("draw<") or (width is not None and int(width[0]) > 1)
 
 
-@pytest.mark.parametrize("name", CLAIMS)
-def test_loads_and_stores_of_16_bytes(cuda, name):
-    for expression, code in code_of(name, CLAIMS[name]).items():
-        assert len(re.findall("ld" + WIDE, code)) >= 1, expression
-        assert len(re.findall("st" + WIDE, code)) >= 1, expression
-
-
-def test_narrow_kernels_have_none(cuda):
-    (code,) = code_of("softmax", ["softmax<float, 1, 8, 2, false>"]).values()
-    assert not re.search("(ld|st)" + WIDE, code)
+@pytest.mark.parametrize("arch", report.ARCHITECTURES)
+def test_loads_and_stores_of_16_bytes(cuda, arch):
+    if report.disassembler() is None:
+        pytest.skip("no nvdisasm: pip install nvidia-cuda-nvdisasm")
+    rows = report.report([arch])
+    wide = [u for u in rows if packed(u.kernel)]
+    assert len(wide) > 100
+    assert not [u for u in wide if not STORE_ONLY.match(u.kernel) and not u.wide_loads]
+    assert not [u for u in wide if not LOAD_ONLY.match(u.kernel) and not u.wide_stores]
+    single = [u for u in rows if re.search(r"<(float|__half), 1, ", u.kernel)]
+    assert len(single) > 5
+    assert not any(u.wide_loads or u.wide_stores for u in single)
