@@ -18,6 +18,10 @@ class TapeError(RuntimeError):
     """The tape cannot do what was asked: it was freed, or an array that it needs would change."""
 
 
+class AssignmentError(TapeError, TypeError):
+    """Elements of an array that is being differentiated would change: a `TypeError` elsewhere."""
+
+
 class NonFiniteError(FloatingPointError):
     """A NaN appeared while ``gg.debug(nans=True)`` was on."""
 

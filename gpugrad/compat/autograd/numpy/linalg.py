@@ -29,6 +29,13 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Any:
     return gnp.linalg.eigvalsh(_from_triangle(a, UPLO), UPLO) if isbox(a) else _eigvalsh(a, UPLO)
 
 
+def T(x: Any) -> Any:
+    """The last two axes exchanged."""
+    return gnp.matrix_transpose(x)
+
+
+_dot = gnp.matmul
+
 _eigh, _eigvalsh = _names.find(_np, "eigh"), _names.find(_np, "eigvalsh")
 
 __all__ = [name for name in dir(_np) if not name.startswith("_")]
