@@ -424,53 +424,64 @@ def norms(xp: Any) -> Iterator[Work]:
 
 @section("training")
 def training(xp: Any) -> Iterator[Work]:
-    """Adam over 100 tensors of 800 thousand float32, and the mean of 8 replicas' gradients."""
+    """Adam over 100 tensors and over one of a million float32; the mean of 8 replicas."""
     shapes = [(128, 128)] * 50 + [(128,)] * 50
-    params, grads = ([normal(xp, *s, seed=k) for s in shapes] for k in range(2))
-    m, v = ([xp.zeros(s, "f4") for s in shapes] for _ in range(2))
-    step = xp.zeros(1, "i8")
-    lists = [[normal(xp, *s, seed=k) for s in shapes] for k in range(8)]
-    means = [xp.empty(s, "f4") for s in shapes]
-    size, library = sum(p.nbytes for p in params), xp.__name__
+    yield adam(xp, "Adam, 100 tensors", shapes)
+    yield adam(xp, "Adam, one tensor", [(1 << 20,)])
+    yield replicas(xp, shapes)
 
-    def composed_adam() -> None:
-        for p, g, a, b in zip(params, grads, m, v):
+
+def adam(xp: Any, title: str, shapes: list[tuple[int, ...]]) -> Work:
+    """A step. Each contender has arrays of its own: what one leaves in the cache helps no other."""
+
+    def arrays() -> list[list[Any]]:
+        drawn = [[normal(xp, *s, seed=k) for s in shapes] for k in range(2)]
+        return [*drawn, *[[xp.zeros(s, "f4") for s in shapes] for _ in range(2)]]
+
+    ours, theirs, step = arrays(), arrays(), xp.zeros(1, "i8")
+
+    def composed() -> None:
+        for p, g, a, b in zip(*theirs):
             a *= 0.9
             a += 0.1 * g
             b *= 0.999
             b += 0.001 * (g * g)
             p -= 1e-3 * a / (xp.sqrt(b) + 1e-8)
 
-    def composed_mean() -> None:
+    peers = {"gpugrad": lambda: optimizer.adam(*ours, step), xp.__name__: composed}
+    if on_cpu_with_torch(xp):
+        for form in ("fused", "foreach"):
+            leaves = [torch.tensor(p, requires_grad=True) for p in ours[0]]
+            for p, g in zip(leaves, ours[1]):
+                p.grad = torch.tensor(g)
+            peers[f"torch {form}"] = torch.optim.Adam(leaves, **{form: True}).step
+    return Work(title, peers, 7 * sum(p.nbytes for p in ours[0]))
+
+
+def replicas(xp: Any, shapes: list[tuple[int, ...]]) -> Work:
+    """The mean of 8 lists of gradients."""
+    lists = [[normal(xp, *s, seed=k) for s in shapes] for k in range(8)]
+    means = [xp.empty(s, "f4") for s in shapes]
+
+    def composed() -> None:
         for out, *each in zip(means, *lists):
             xp.add(each[0], each[1], out=out)
             for g in each[2:]:
                 out += g
             out /= 8
 
-    adam = {
-        "gpugrad": lambda: optimizer.adam(params, grads, m, v, step),
-        library: composed_adam,
-    }
-    mean = {"gpugrad": lambda: average.average(lists, means), library: composed_mean}
+    peers = {"gpugrad": lambda: average.average(lists, means), xp.__name__: composed}
     if on_cpu_with_torch(xp):
-        leaves = [torch.tensor(p, requires_grad=True) for p in params]
-        for p, g in zip(leaves, grads):
-            p.grad = torch.tensor(g)
         others = [[torch.tensor(g) for g in arrays] for arrays in lists]
-        fused = torch.optim.Adam(leaves, fused=True)
-        foreach = torch.optim.Adam(leaves, foreach=True)
 
-        def torch_mean() -> None:
+        def theirs() -> None:
             total = torch._foreach_add(others[0], others[1])
             for arrays in others[2:]:
                 torch._foreach_add_(total, arrays)
             torch._foreach_div_(total, 8.0)
 
-        adam |= {"torch fused": fused.step, "torch foreach": foreach.step}
-        mean["torch foreach"] = torch_mean
-    yield Work("Adam", adam, 7 * size)
-    yield Work("mean of 8 replicas", mean, 9 * size)
+        peers["torch foreach"] = theirs
+    return Work("mean of 8 replicas", peers, 9 * sum(m.nbytes for m in means))
 
 
 # ------------------------------------------------------------------------------ the program
