@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,9 +63,10 @@ def forward(x: Any, w: Any, bias: Any, how: Geometry) -> Any:
     -----
     Bytes it must move, for elements of ``s`` bytes: ``s`` times the sizes of x, w, bias and the
     result. The CPU moves these, and a padded copy of one sample that stays in the cache. On CUDA
-    the kernel that makes the windows writes ``s*C*KH*KW*N*OH*OW`` bytes once, with 16-byte stores,
-    and reads as many less the padding, from the cache after the first of each element; the product
-    and the pass that puts the result in order come on top.
+    the kernel that makes the windows reads x, the lines between two blocks twice (of 2048 places or
+    fewer; all for each tap where the lines of 128 places do not fit in 18432 bytes), and writes
+    ``s*C*KH*KW*N*OH*OW`` bytes, with 16-byte stores; the product and the pass that puts the result
+    in order come on top.
 
     Examples
     --------
@@ -280,9 +282,11 @@ def _windows(x: Any, kernel: Any, out: Any, how: Geometry) -> Any:
         x = cupy.ascontiguousarray(x)
         width = 16 // dtype.itemsize
         width = width if columns % width == 0 else 1
-        launch = function("conv", windows(x.dtype.name, dtype.name, width))
-        like = _shape(x, kernel, out, how)
-        launch(*grid(matrix.size // width), (matrix, x, like, np.int64(taps)))
+        each, keep = tile(x.shape[2:], kernel, out, how, KEPT // x.itemsize)
+        launch = function("conv", windows(x.dtype.name, dtype.name, width, keep))
+        tiles = -(-columns // each)
+        arguments = (np.int32(each), np.int64(tiles))
+        launch((x.shape[1] * tiles,), (256,), (matrix, x, _shape(x, kernel, out, how), *arguments))
     return matrix if how.groups == 1 else matrix.reshape(how.groups, -1, columns)
 
 
@@ -292,9 +296,30 @@ def _shape(x: Any, kernel: Any, out: Any, how: Geometry) -> Any:
     return np.array(fields, _SHAPE)
 
 
-def windows(dtype: str, matrix: str, width: int) -> str:
+KEPT = 18432
+"""Bytes of images that a block of ``windows`` keeps: as in cuda/conv.cu."""
+
+
+@lru_cache(maxsize=256)
+def tile(size: Any, kernel: Any, out: Any, how: Geometry, room: int) -> tuple[int, bool]:
+    """How many columns a block of ``windows`` has, and whether it keeps the lines that they see.
+
+    It does where an element is in several windows and ``room`` elements are enough.
+    """
+    (height, width), (stride, _) = size, how.stride
+    reach = (kernel[0] - 1) * how.dilation[0] + 1
+    for each in range(2048, 0, -128):
+        further = (each + out[1] - 2) // out[1]  # places below each other, behind the first
+        lines = further * stride + reach + sum(max(0, p - reach + 1) for p in how.padding[0])
+        lines += max(0, height - out[0] * stride) * (further // out[0] + 1)  # seen by none
+        if kernel != (1, 1) and lines * width <= room:
+            return each, True
+    return 2048, False
+
+
+def windows(dtype: str, matrix: str, width: int, keep: bool) -> str:
     """The name of the kernel that makes a matrix of windows, ``width`` elements in a store."""
-    return f"windows<{C_NAMES[dtype]}, {C_NAMES[matrix]}, {width}>"
+    return f"windows<{C_NAMES[dtype]}, {C_NAMES[matrix]}, {width}, {str(keep).lower()}>"
 
 
 def images(dtype: str, matrix: str) -> str:
@@ -310,6 +335,9 @@ VARIANTS = [
         ("float32", "float32", 4),
         ("float64", "float64", 2),
     )
-    for name in (windows(dtype, matrix, width), windows(dtype, matrix, 1), images(dtype, matrix))
+    for name in (
+        *[windows(dtype, matrix, w, keep) for w in (width, 1) for keep in (True, False)],
+        images(dtype, matrix),
+    )
 ]
 """The kernels that the report compiles."""

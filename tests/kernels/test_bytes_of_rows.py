@@ -54,7 +54,8 @@ print(json.dumps(found | {
     "take": moved("take", lambda: segment.take(table, rows)) / (2 * size + 8 * len(rows)),
     "total": moved("segments", lambda: segment.total(values, rows, 1000))
     / (size + 8 * len(rows) + 1000 * (1024 + 16)),
-    "windows": moved("windows", lambda: conv.forward(images, w, None, same)) / (2 * matrix),
+    "windows": moved("windows", lambda: conv.forward(images, w, None, same))
+    / (matrix + 4 * images.size),
     "images": moved("images", lambda: conv.input_gradient(g, w, (32, 32), same))
     / (matrix + 4 * images.size),
 }))

@@ -130,6 +130,26 @@ def test_the_same_bits_for_any_number_of_threads(monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("shape", "kernel", "how"),
+    [
+        ((3, 2, 40, 45), (3, 3), Geometry(padding=((1, 1), (1, 1)))),  # several blocks an image
+        ((30, 1, 13, 9), (2, 3), Geometry((3, 2))),  # several images a block, lines left over
+        ((2, 3, 31, 300), (5, 2), Geometry((2, 3), ((9, 9), (0, 1)), (2, 1))),
+        ((190, 2, 3, 3), (3, 3), Geometry(padding=((9, 0), (0, 2)))),  # blocks that begin and end
+        ((190, 1, 3, 3), (2, 3), Geometry((2, 1), ((1, 9), (4, 0)))),  # in the padding
+        ((2, 1, 3, 9000), (2, 2), Geometry()),  # a line does not fit
+    ],
+)
+def test_what_a_block_keeps_changes_nothing(cuda, monkeypatch, shape, kernel, how):
+    x = cuda.random.default_rng(0).standard_normal(shape)
+    w = cuda.random.default_rng(1).standard_normal((2, shape[1], *kernel))
+    kept = conv.forward(x, w, None, how)
+    near(kept, reference(x.get(), w.get(), how)[0], "float64")
+    monkeypatch.setattr(conv, "KEPT", 0)
+    assert (kept == conv.forward(x, w, None, how)).all()
+
+
 def test_the_same_bits_in_two_runs_on_cuda(cuda):
     x, w, g = (cuda.random.default_rng(0).standard_normal(s) for s in SIZES)
     how = Geometry()
