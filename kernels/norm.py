@@ -108,7 +108,7 @@ def norm_rows_backward(
         return dx, none, none.copy()
     if isinstance(x, np.ndarray):
         # Parts by the shape alone, so that the sums do not depend on the threads.
-        height = max(16, -(-count // 64))
+        height = max(32, -(-count // 64))
         parts = -(-count // height)
         parts_of: Any = np.empty((parts, 2, cols), a)
         out = dx.astype(a, copy=False)

@@ -76,7 +76,7 @@ def softmax_backward(g: Any, y: Any, *, log: bool = False) -> Any:
     if isinstance(y, np.ndarray):
         a, b = _widened(g), _widened(y)
         dx = np.empty_like(b)
-        _on_rows("softmax_backward", b.shape, 3 if log else 1, a, b, dx, bool(log))
+        _on_rows("softmax_backward", b.shape, 3 if log else 1.5, a, b, dx, bool(log))
         return _as(dx, y.dtype)
     dx = module(y).empty_like(y)
     shape = form(y.shape[1], y.dtype.name, _aligned(g, y, dx), 8 if y.itemsize == 8 else 16)

@@ -12,6 +12,12 @@ _compiled = numba.njit(
 )
 
 
+@numba.njit(error_model="numpy", fastmath={"contract"})  # type: ignore[misc, unused-ignore]
+def _pulled(h: Any, d: Any, scale: Any, shift: Any, slope: Any) -> Any:
+    """Without "reassoc", which would divide each element by what ``slope`` was divided by."""
+    return scale * ((h - shift) - d * slope)
+
+
 @_compiled
 def _moments(x: Any, center: bool, eps: float) -> Any:
     """The mean of a row (0 without ``center``) and one over its deviation from that."""
@@ -85,7 +91,7 @@ def rows_backward(
             shift = shift / size if center else x.dtype.type(0)
             slope = slope / size * rstd
             for i in range(a.size):
-                d[i] = rstd * ((u[i] * weight[i] - shift) - (a[i] - mean) * slope)
+                d[i] = _pulled(u[i] * weight[i], a[i] - mean, rstd, shift, slope)
 
 
 @_compiled
@@ -147,7 +153,7 @@ def groups_backward(
             a, u, d = x[r, c], g[r, c], dx[r, c]
             w = weight[first + c]
             for i in range(a.size):
-                d[i] = rstd * ((u[i] * w - shift) - (a[i] - mean) * slope)
+                d[i] = _pulled(u[i] * w, a[i] - mean, rstd, shift, slope)
 
 
 SPAN = 64
@@ -221,7 +227,7 @@ def channels_backward(
         for n in range(x.shape[0]):
             a, u, d = x[n, c], g[n, c], dx[n, c]
             for i in range(a.size):
-                d[i] = scale * ((u[i] - shift) - (a[i] - mean) * slope)
+                d[i] = _pulled(u[i], a[i] - mean, scale, shift, slope)
 
 
 @_compiled

@@ -21,7 +21,7 @@ import numba
 THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined, unused-ignore]
 """How many at most: the cores that this process may use, or the variable of that name."""
 
-GRAIN = 100_000
+GRAIN = 50_000
 """Nanoseconds of work below which another thread costs more than it saves."""
 
 SLOW = 1.0
@@ -68,7 +68,7 @@ def _share(loop: Callable[..., Any], items: int, work: float, *args: Any) -> Non
     if threads < 2:
         loop(0, items, *args)
         return
-    parts = _cut(items, threads, max(1, round(items * GRAIN / (4 * work))))
+    parts = _cut(items, threads, max(1, round(items * GRAIN / (2 * work))))
     rest = iter(parts)
     ended: SimpleQueue[int | BaseException] = SimpleQueue()
 
