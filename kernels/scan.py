@@ -10,7 +10,7 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-from gpugrad.kernels.many import FLOATS, NARROW
+from gpugrad.kernels.many import FLOATS, NARROW, name_of
 from gpugrad.kernels.source import C_NAMES, function, grid
 
 Op = Literal["Sum", "Product"]
@@ -56,6 +56,8 @@ def running(op: Op, x: Any, axis: int) -> Any:
     """
     name = "cumsum" if op == "Sum" else "cumprod"
     if isinstance(x, np.ndarray):
+        if name_of(x.dtype) in NARROW:
+            return getattr(np, name)(x, axis=axis, dtype=np.float32).astype(x.dtype)
         return getattr(np, name)(x, axis=axis)
     import cupy
 

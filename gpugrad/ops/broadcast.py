@@ -37,6 +37,14 @@ def spread(g: Any, like: ShapeDtype, axis: tuple[int, ...], keepdims: bool) -> A
     return broadcast_to_p(standing(g, like, axis, keepdims), shape=like.shape)
 
 
+def is_narrow(dtype: Any) -> bool:
+    """Whether numbers of ``dtype`` are added up and multiplied in float32.
+
+    In their own precision sums of float16 stop growing at 2048, of bfloat16 at 256.
+    """
+    return dtype.itemsize == 2 and name_of(dtype) in NARROW
+
+
 def _sum_shape(x: ShapeDtype, *, axis: Any, keepdims: bool) -> ShapeDtype:
     dtype = np.empty(0, x.dtype).sum().dtype
     return ShapeDtype(reduced(x.shape, axis, keepdims), dtype)
@@ -44,8 +52,7 @@ def _sum_shape(x: ShapeDtype, *, axis: Any, keepdims: bool) -> ShapeDtype:
 
 def _sum(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     if xp is np:  # what np.sum comes down to, at half its price for small arrays
-        if type(x) is np.ndarray and x.dtype.itemsize == 2 and name_of(x.dtype) in NARROW:
-            # In their own precision sums of float16 stop growing at 2048, of bfloat16 at 256.
+        if type(x) is np.ndarray and is_narrow(x.dtype):
             total = np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float32)
             with np.errstate(over="ignore"):
                 return total.astype(x.dtype)

@@ -138,6 +138,15 @@ def _sinc(xp: Any, x: Any) -> Any:
     return (xp.sin(turn) / turn).astype(x.dtype, copy=False)
 
 
+def _where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
+    """CuPy's, which makes float32 of bfloat16."""
+    y = xp.where(condition, a, b)
+    kinds = [v.dtype if hasattr(v, "dtype") else v for v in (a, b)]
+    if any(getattr(k, "kind", "") == "V" for k in kinds):
+        return y.astype(np.result_type(*kinds), copy=False)
+    return y
+
+
 def _truth(name: str) -> Callable[..., Any]:
     """Logic on complex numbers, which CuPy has not: what is not 0 is true."""
 
@@ -148,6 +157,8 @@ def _truth(name: str) -> Callable[..., Any]:
 
 
 corrected: dict[str, Callable[..., Any]] = {
+    "where": _where,
+    "gate": lambda xp, g, mask: _where(xp, mask, g, 0),
     **{name: _corrected(name) for name in _COMPLEX},
     **{name: _truth(name) for name in ("logical_not", "logical_and", "logical_or", "logical_xor")},
     "mod": _of_reals("mod", _MOD),

@@ -12,7 +12,7 @@ from gpugrad.core.box import Box
 from gpugrad.core.primitive import LINEAR, Keeping, Primitive
 from gpugrad.kernels.scan import running
 from gpugrad.ops.batching import over_axis
-from gpugrad.ops.broadcast import reduced, spread, standing, sum_p
+from gpugrad.ops.broadcast import is_narrow, reduced, spread, standing, sum_p
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.complex import conj, real
 from gpugrad.ops.elementwise import equal, exp, isfinite, maximum, minimum, unary, where
@@ -57,6 +57,8 @@ def _mean(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
         # What np.mean comes down to, at a third of its price for small arrays.
         total = np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
         return total / float(_count(x.shape, axis))  # NumPy converts an int at more cost
+    if xp is np and is_narrow(x.dtype):
+        return xp.mean(x, axis=axis, keepdims=keepdims, dtype=np.float32).astype(x.dtype)
     return xp.mean(x, axis=axis, keepdims=keepdims)
 
 
@@ -92,7 +94,7 @@ def _extreme(name: str) -> Primitive:
 
 # The root of a sum of squares. At 0 its derivative is finite, so that with the squares' own, which
 # is 0 there, it comes to 0.
-root_p = unary("root", lambda g, y: g / (2 * where(equal(y, 0), 1, y)), lambda xp, x: xp.sqrt(x))
+root_p = unary("root", lambda g, y: g / (2 * (y + (y == 0))), lambda xp, x: xp.sqrt(x))
 
 max_p = _extreme("max")
 min_p = _extreme("min")
@@ -114,7 +116,7 @@ argmin_p = _index_of("argmin")
 
 cumsum_p: Primitive = Primitive(
     "cumsum",
-    lambda xp, x, *, axis: np.cumsum(x, axis=axis) if xp is np else running("Sum", x, axis),
+    lambda xp, x, *, axis: running("Sum", x, axis),
     shape=lambda x, *, axis: ShapeDtype(x.shape, np.empty(0, x.dtype).cumsum().dtype),
     vjp=lambda g, axis: flip_p(cumsum_p(flip_p(g, axis=(axis,)), axis=axis), axis=(axis,)),
     jvp=LINEAR,
@@ -258,6 +260,8 @@ def prod(
     if dtype is not None:
         x = cast(x, dtype)
     like = shape_dtype(x)
+    if is_narrow(like.dtype):
+        return cast(prod(cast(x, np.float32), axis, keepdims=keepdims), like.dtype)
     axes = normal_axes(axis, like.ndim)
     total = np.empty(0, like.dtype).prod().dtype if dtype is None else like.dtype
     x = cast(x, total) if total != like.dtype else x
@@ -288,6 +292,10 @@ _FEW = 4096
 
 
 def _var(xp: Any, x: Any, *, axis: tuple[int, ...], free: float, keepdims: bool) -> tuple[Any, Any]:
+    if is_narrow(x.dtype):  # its squares overflow, and lose what the mean has left of them
+        y, off = _var(xp, x.astype(np.float32), axis=axis, free=free, keepdims=keepdims)
+        with np.errstate(over="ignore"):
+            return y.astype(x.dtype), None if off is None else off.astype(x.dtype)
     off = x - _mean(xp, x, axis=axis, keepdims=True)
     squares = (off * off.conj()).real if off.dtype.kind == "c" else off * off
     total = sum_p(squares, axis=axis, keepdims=keepdims)
@@ -304,7 +312,7 @@ def _off(g: Any, x: Any, axis: tuple[int, ...], free: float, kept: Any = None) -
     count = _count(shape_dtype(x).shape, axis) - free
     known = kept is not None and not isinstance(x, Box)  # else its derivative is wanted too
     off = kept if known else x - mean_p(x, axis=axis, keepdims=True)
-    return g * (2 / count if count > 0 else np.inf) * off
+    return cast(g * (2 / count if count > 0 else np.inf) * off, shape_dtype(off).dtype)
 
 
 def _var_shape(x: ShapeDtype, *, axis: Any, free: float, keepdims: bool) -> ShapeDtype:
@@ -365,9 +373,12 @@ def std(
 
     Where all elements are equal its gradient is 0, a subgradient, as in PyTorch.
     """
-    return root_p(
-        var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims, where=where)
-    )
+    x = x if dtype is None else cast(x, dtype)
+    like = shape_dtype(x)
+    if is_narrow(like.dtype):  # the variance may overflow where its root does not
+        x = cast(x, np.float32)
+    y = root_p(var(x, axis, ddof=ddof, correction=correction, keepdims=keepdims, where=where))
+    return cast(y, like.dtype) if is_narrow(like.dtype) else y
 
 
 def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:

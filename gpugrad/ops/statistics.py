@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.ops.broadcast import broadcast_to, sum, sum_p
+from gpugrad.ops.broadcast import broadcast_to, is_narrow, sum, sum_p
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.complex import conj, is_complex, real
 from gpugrad.ops.concrete import like_operands
@@ -166,9 +168,24 @@ def nanprod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = Fal
     return prod(_filled(x, 1)[0], axis, dtype, keepdims=keepdims)
 
 
+def _rounded_once(f: Callable[..., Any]) -> Callable[..., Any]:
+    """``f`` of the given dtype; what is float16 or bfloat16 it computes in float32."""
+
+    @wraps(f)
+    def run(x: Any, axis: Any = None, dtype: Any = None, **options: Any) -> Any:
+        x = as_array(x) if dtype is None else cast(as_array(x), dtype)
+        like = shape_dtype(x)
+        if not is_narrow(like.dtype):
+            return f(x, axis, **options)
+        return cast(f(cast(x, np.float32), axis, **options), like.dtype)
+
+    return run
+
+
+@_rounded_once
 def nanmean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
     """Mean of the elements that are no NaN; NaN where there is none."""
-    x, good = _filled(x if dtype is None else cast(x, dtype), 0)
+    x, good = _filled(x, 0)
     if good is None:
         return mean(x, axis, keepdims=keepdims)
     axes = normal_axes(axis, shape_dtype(x).ndim)
@@ -183,11 +200,12 @@ def _real_of(x: Any) -> np.dtype[Any]:
     return dtype.type(0).real.dtype if dtype.kind == "c" else dtype
 
 
+@_rounded_once
 def nanvar(
     x: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False
 ) -> Any:
     """Variance of the elements that are no NaN; NaN where there are too few."""
-    x, good = _filled(x if dtype is None else cast(x, dtype), 0)
+    x, good = _filled(x, 0)
     if good is None:
         x = x * 1.0
         good = x == x
@@ -201,11 +219,12 @@ def nanvar(
     return out if keepdims else squeeze(out, axes)
 
 
+@_rounded_once
 def nanstd(
     x: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False
 ) -> Any:
     """Standard deviation of the elements that are no NaN; of equal ones its gradient is 0."""
-    return root_p(nanvar(x, axis, dtype, ddof=ddof, keepdims=keepdims))
+    return root_p(nanvar(x, axis, ddof=ddof, keepdims=keepdims))
 
 
 def _nan_extreme(x: Any, axis: Any, keepdims: bool, primitive: Any, worst: float) -> Any:

@@ -293,3 +293,19 @@ def test_gradients_of_many_rows_are_summed_in_float32(dtype, device):
     assert y.dtype.name == dtype
     y.astype("f4").sum().backward()
     np.testing.assert_allclose(bias.grad.numpy(), 5000, rtol=0.01)
+
+
+def test_gradients_of_a_weight_used_many_times_are_summed_in_float32(device):
+    no_cublas_bfloat16(device, "bfloat16")
+    layer = nn.RNN(4, 8, device=device, generator=gg.random.Generator(0))
+    x = gg.Array(np.random.default_rng(0).standard_normal((300, 2, 4)).astype("f4") + 1).to(device)
+
+    def gradient():
+        layer.zero_grad()
+        ((layer(x)[0].mean() - 1) ** 2).backward()
+        return layer.weight_hh_l0.grad.numpy()
+
+    want = gradient()
+    with gg.autocast("bfloat16"):
+        got = gradient()
+    assert np.abs(got - want).max() < 0.01 * np.abs(want).max()
