@@ -73,10 +73,13 @@ def translate(
     given = found.theirs.bind(*args, **kwargs)
     by_place: dict[int, Any] = {}
     by_name: dict[str, Any] = {}
+    rest: tuple[Any, ...] = ()
     for name, value in given.arguments.items():
         parameter = found.theirs.parameters[name]
         if parameter.kind == parameter.VAR_KEYWORD:
             by_name.update(value)
+        elif parameter.kind == parameter.VAR_POSITIONAL and found.aligned == float("inf"):
+            rest = value
         elif name in found.places:
             by_place[found.places[name]] = value
         elif name in found.same:
@@ -91,7 +94,7 @@ def translate(
         positional.append(by_place.pop(len(positional)))
     mine = list(inspect.signature(rule).parameters)
     by_name.update({mine[at]: value for at, value in by_place.items()})
-    return positional, by_name
+    return [*positional, *rest], by_name
 
 
 def _is_default(value: Any, default: Any) -> bool:

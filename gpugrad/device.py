@@ -15,7 +15,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
 from typing import Any, Final, Literal, NamedTuple
@@ -425,6 +425,9 @@ def best_device() -> Device:
 
 _cupy_module: Any = None
 
+met_cupy: list[Callable[[Any], None]] = []
+"""What to do with CuPy when its first array is seen."""
+
 
 def _cupy() -> Any:
     """Import CuPy on first use: half a second that NumPy code should not pay."""
@@ -466,6 +469,8 @@ def is_cuda(raw: object) -> bool:
     if not isinstance(raw, getattr(cupy, "ndarray", ())):
         return False
     CUDA_TYPES.add(kind)
+    for meet in met_cupy:
+        meet(cupy)
     return True
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from gpugrad.calling import translate
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.primitive import registry
+from gpugrad.device import Device
 from gpugrad.ops import complex, folds, matmul, shape
 from gpugrad.ops.cast import cast
 
@@ -61,16 +62,31 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any
 
 def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """``Array.__array_function__``: another function of NumPy's was called."""
-    rule = functions.get(func) or missing(func.__name__)
+    return answer(func, functions.get(func) or missing(_named(func)), args, kwargs, self.device)
+
+
+def answer(
+    func: Any, rule: Callable[..., Any], args: Any, kwargs: Any, where: Device | None = None
+) -> Any:
+    """A call of ``func``, which is NumPy's or CuPy's, as one of ours.
+
+    Functions that make an array make it at ``where``.
+    """
     if "out" in kwargs:
         if kwargs["out"] is not None:
             refuse_out(kwargs["out"], func.__name__)
         kwargs = {k: v for k, v in kwargs.items() if k != "out"}
     args, kwargs = translate(func, rule, args, kwargs)
-    if func in _NEW:  # NumPy asks because of like=, which is self
-        with self.device:
+    if func in _NEW and where is not None:  # NumPy asks because of like=, which is self
+        with where:
             return rule(*args, **kwargs)
     return rule(*args, **kwargs)
+
+
+def _named(func: Any) -> str:
+    """The name of a function of NumPy's, with its room where that is a lesser known one."""
+    name = str(func.__name__)
+    return f"numpy.emath.{name}" if "scimath" in func.__module__ else name
 
 
 _NEW = {
@@ -153,12 +169,12 @@ def refuse_out(out: Any, name: str) -> NoReturn:
 
 def missing(name: str) -> NoReturn:
     """Raise the error for a function that has no rule."""
-    answer = import_module("gpugrad.numpy.absent").instead(name)
+    other = import_module("gpugrad.numpy.absent").instead(name)
     raise TypeError(
         f"{name} has no rule in gpugrad, so it cannot be applied to a gpugrad.Array. "
         + (
-            f"In its place: {answer}"
-            if answer is not None
+            f"In its place: {other}"
+            if other is not None
             else "Write it with functions of gpugrad.numpy, or bring it as a primitive with "
             "gg.primitive and gg.defvjp."
         )

@@ -84,6 +84,8 @@ from numpy import (
     ushort,
 )
 
+from gpugrad import cupy_functions as _cupy_functions
+from gpugrad import device as _device
 from gpugrad import dispatch as _dispatch
 from gpugrad.array import Array
 from gpugrad.numpy import as_numpy, fft, linalg, namespace_info, random
@@ -496,6 +498,7 @@ def _register() -> None:
 
 
 _register()
+_device.met_cupy.append(_cupy_functions.ask_first)
 
 __all__ = [
     "Array",

@@ -102,6 +102,11 @@ ABSENT: dict[str, str] = {
 """What to use, or why there is nothing, by NumPy's name."""
 
 
+_CUPYS = {"asnumpy": "x.numpy()", "get_fft_plan": "CuPy keeps the plans of gpugrad.numpy.fft too"}
+"""The same for names that only CuPy has."""
+
+
 def instead(name: str) -> str | None:
     """What answers in place of one of NumPy's names, as the end of an error message."""
-    return ABSENT.get(name)
+    room, _, short = name.rpartition(".")
+    return ABSENT.get("emath" if room == "numpy.emath" else short, _CUPYS.get(short))

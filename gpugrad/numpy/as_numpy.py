@@ -7,16 +7,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpugrad.ops import broadcast, elementwise
+from gpugrad.ops import broadcast, elementwise, join
 from gpugrad.ops import clip as clipping
 from gpugrad.ops.indexing import nonzero
 
-__all__ = ["broadcast_arrays", "clip", "where"]
+__all__ = ["broadcast_arrays", "clip", "meshgrid", "where"]
 
 
 def broadcast_arrays(*arrays: Any, subok: bool = False) -> tuple[Any, ...]:
     """All operands at their common shape, in a tuple."""
     return tuple(broadcast.broadcast_arrays(*arrays))
+
+
+def meshgrid(
+    *xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+) -> tuple[Any, ...]:
+    """Coordinate matrices of coordinate vectors, in a tuple."""
+    return tuple(join.meshgrid(*xi, indexing=indexing, sparse=sparse))
 
 
 def where(condition: Any, *choices: Any) -> Any:
