@@ -59,15 +59,10 @@ template <typename T, int V> __device__ Pack<T, V> load(const T* p, int64 i, int
     return x;
 }
 
-// A store of 16 bytes stays one this way: an ordinary one the compiler would merge with those of
-// the short case beside it, element by element.
 template <typename T, int V>
 __device__ void store(T* p, const Pack<T, V>& x, int64 i, int64 size) {
     if (i + V <= size) {
-        if constexpr (sizeof(x) == 16)
-            __stwb((uint4*)(p + i), *(const uint4*)&x);
-        else
-            *(Pack<T, V>*)(p + i) = x;
+        write(p + i, x);
     } else {
 #pragma unroll
         for (int v = 0; v < V; v++)

@@ -60,7 +60,7 @@ windows(M* matrix, const T* x, Shape s, int each, int64 tiles) {
                 if (++v == s.out_h) v = 0, n++;
             }
         }
-        *(Pack<M, V>*)to = pack;
+        write(to, pack);
     }
 }
 

@@ -144,8 +144,8 @@ template <typename A> struct Lion {
 template <class Rule, typename T, int V, typename A>
 __device__ void advance(const Rule& rule, const uint64* row, int64 i, A factor) {
     const int S = Rule::STATES;
-    Pack<T, V>& param = *(Pack<T, V>*)((T*)row[0] + i);
-    Pack<T, V> p = param;
+    T* param = (T*)row[0] + i;
+    Pack<T, V> p = *(const Pack<T, V>*)param;
     const Pack<T, V> g = *(const Pack<T, V>*)((const T*)row[1] + i);
     Pack<A, V> s[S > 0 ? S : 1];
 #pragma unroll
@@ -159,9 +159,9 @@ __device__ void advance(const Rule& rule, const uint64* row, int64 i, A factor) 
 #pragma unroll
         for (int k = 0; k < S; k++) s[k].at[v] = state[k];
     }
-    param = p;
+    write(param, p);
 #pragma unroll
-    for (int k = 0; k < S; k++) *(Pack<A, V>*)((A*)row[2 + k] + i) = s[k];
+    for (int k = 0; k < S; k++) write((A*)row[2 + k] + i, s[k]);
 }
 
 // `table` holds addresses by (parameter, gradient, states...; tensor). A null pointer is what is

@@ -13,6 +13,14 @@ template <> struct Wide<double> { typedef double type; };
 // V elements that move as one load or store of up to 16 bytes.
 template <typename T, int V> struct alignas(sizeof(T) * V) Pack { T at[V]; };
 
+// A store of 16 bytes stays one this way: an ordinary one the compiler may cut into elements.
+template <typename T, int V> __device__ void write(T* to, const Pack<T, V>& pack) {
+    if constexpr (sizeof(pack) == 16)
+        __stwb((uint4*)to, *(const uint4*)&pack);
+    else
+        *(Pack<T, V>*)to = pack;
+}
+
 __device__ bool aligned(const void* p) { return ((uint64)p & 15) == 0; }
 
 __device__ float lowest(float) { return -__int_as_float(0x7f800000); }

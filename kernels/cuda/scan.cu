@@ -126,11 +126,7 @@ rows(T* y, const T* x, typename Wide<T>::type* values, int* told, int* ticket, i
         Pack<T, V> pack;
 #pragma unroll
         for (int v = 0; v < V; v++) pack.at[v] = (T)Op::of(base, value[u + v]);
-        if (u >= left) continue;
-        if constexpr (sizeof(pack) == 16)    // the compiler would store elements of 2 bytes singly
-            __stwb((uint4*)(to + u), *(const uint4*)&pack);
-        else
-            *(Pack<T, V>*)(to + u) = pack;
+        if (u < left) write(to + u, pack);
     }
 }
 
