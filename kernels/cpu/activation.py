@@ -12,10 +12,10 @@ from gpugrad.kernels.cpu.apart import gain, get, put
 from gpugrad.kernels.cpu.elementary import (
     exp,
     expm1,
+    gelu_slope,
     log1p,
     magnitude,
     normal_cdf,
-    normal_pair,
     select,
     sigmoid,
     tanh,
@@ -161,14 +161,7 @@ def _(real: Any) -> Scalar:
 
 @_pull_of(kinds.Gelu)
 def _(real: Any) -> Scalar:
-    limit = real(40)
-
-    def slope(act: Any, g: Any, r: Any) -> Any:
-        z = _clamp(r, limit)
-        below, density = normal_pair(z)
-        return g * (below + z * density)
-
-    return slope
+    return lambda act, g, r: g * gelu_slope(r)
 
 
 GELU_RATE, GELU_CUBE = 1.5957691216057308, 0.044715  # twice sqrt(2 / pi)
@@ -182,13 +175,16 @@ def _(real: Any) -> Scalar:
 
 @_pull_of(kinds.GeluTanh)
 def _(real: Any) -> Scalar:
-    limit, one = real(40), real(1)
+    limit, zero, one = real(40), real(0), real(1)
     rate, cube, slope = real(GELU_RATE), real(GELU_CUBE), real(3 * GELU_CUBE)
 
     def pulled(act: Any, g: Any, r: Any) -> Any:
         z = _clamp(r, limit)
-        s = sigmoid(rate * (z + cube * (z * z * z)))
-        return g * (s + z * (s * (one - s)) * (rate * (one + slope * (z * z))))
+        # The sigmoid, and its slope without the difference from 1, which times z would be felt.
+        e = exp(-magnitude(rate * (z + cube * (z * z * z))))
+        d = one / (one + e)
+        s = select(z < zero, e * d, d)
+        return g * (s + z * (e * d * d) * (rate * (one + slope * (z * z))))
 
     return pulled
 
@@ -200,11 +196,13 @@ def _(real: Any) -> Scalar:
 
 @_pull_of(kinds.Silu)
 def _(real: Any) -> Scalar:
-    one = real(1)
+    zero, one = real(0), real(1)
 
     def pulled(act: Any, g: Any, r: Any) -> Any:
-        s = sigmoid(r)
-        return g * (s * (one + r * (one - s)))
+        e = exp(-magnitude(r))
+        d = one / (one + e)
+        s, rest = select(r < zero, e * d, d), select(r < zero, d, e * d)  # neither by a difference
+        return g * (s * (one + r * rest))
 
     return pulled
 

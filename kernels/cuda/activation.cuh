@@ -8,6 +8,16 @@ template <typename A> __device__ A logistic(A z) {
     return (z < (A)0 ? e : (A)1) / ((A)1 + e);
 }
 
+// The logistic function of z and of -z, neither by a difference.
+template <typename A> struct Sides {
+    A at, against;
+    __device__ explicit Sides(A z) {
+        const A e = exp(-fabs(z)), d = (A)1 / ((A)1 + e);
+        at = z < (A)0 ? e * d : d;
+        against = z < (A)0 ? d : e * d;
+    }
+};
+
 struct Identity {
     static const bool output = true;
     __device__ explicit Identity(Parameters) {}
@@ -81,15 +91,15 @@ struct GeluTanh {
     static const bool output = false;
     __device__ explicit GeluTanh(Parameters) {}
     // 0.5 (1 + tanh(u)) = logistic(2u)
-    template <typename A> __device__ A gate(A z) const {
-        return logistic((A)1.5957691216057308 * (z + (A)0.044715 * (z * z * z)));
+    template <typename A> __device__ A twice(A z) const {
+        return (A)1.5957691216057308 * (z + (A)0.044715 * (z * z * z));
     }
-    template <typename A> __device__ A value(A z) const { return z * gate(z); }
+    template <typename A> __device__ A value(A z) const { return z * logistic(twice(z)); }
     template <typename A> __device__ A pull(A g, A z) const {
         z = z > (A)40 ? (A)40 : z < (A)-40 ? (A)-40 : z;
-        const A s = gate(z);
+        const Sides<A> s(twice(z));
         const A du = (A)1.5957691216057308 * ((A)1 + (A)0.134145 * (z * z));
-        return g * (s + z * (s * ((A)1 - s)) * du);
+        return g * (s.at + z * (s.at * s.against) * du);
     }
 };
 
@@ -98,8 +108,8 @@ struct Silu {
     __device__ explicit Silu(Parameters) {}
     template <typename A> __device__ A value(A z) const { return z * logistic(z); }
     template <typename A> __device__ A pull(A g, A z) const {
-        const A s = logistic(z);
-        return g * (s * ((A)1 + z * ((A)1 - s)));
+        const Sides<A> s(z);
+        return g * (s.at * ((A)1 + z * s.against));
     }
 };
 
