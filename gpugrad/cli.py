@@ -187,7 +187,7 @@ def train_digits(
             seed=seed,
             out=out,
             resume=resume,
-            callbacks=(show, *_event_files(tensorboard, out)),
+            callbacks=(show, *_event_files(tensorboard, out, resume)),
         )
     print(
         f"{records[-1].held_out['accuracy']:.2%} of the held-out digits are read correctly, after "
@@ -244,7 +244,7 @@ def train_csv(
             seed=seed,
             out=out,
             resume=resume,
-            callbacks=(show, *_event_files(tensorboard, out)),
+            callbacks=(show, *_event_files(tensorboard, out, resume)),
         )
     for line, why in list(prepared.skipped.items())[:_SHOWN]:
         print(f"left out line {line}: {why}")
@@ -329,7 +329,7 @@ def train_text(
             seed=seed,
             out=out,
             resume=resume,
-            callbacks=(show, *_event_files(tensorboard, out)),
+            callbacks=(show, *_event_files(tensorboard, out, resume)),
         )
     best = min(r.held_out["held_out_loss"] for r in records)
     print(
@@ -381,12 +381,12 @@ def sample(
     print()
 
 
-def _event_files(wanted: bool, out: Path) -> tuple[Any, ...]:
+def _event_files(wanted: bool, out: Path, resumed: bool) -> tuple[Any, ...]:
     if not wanted:
         return ()
     from gpugrad.training.tensorboard import EventFiles
 
-    return (EventFiles(out),)
+    return (EventFiles(out, resumed=resumed),)
 
 
 @contextmanager

@@ -156,12 +156,6 @@ def test_a_run_goes_on(capsys, tmp_path):
     assert weights("whole") == weights("parts")
 
 
-def test_event_files(capsys, tmp_path):
-    command = [*DIGITS, "--device", "cpu", "--epochs", "1", "--tensorboard"]
-    assert main([*command, "--out", str(tmp_path)]) == 0
-    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
-
-
 def test_the_best_device_is_the_default(capsys, tmp_path):
     import gpugrad as gg
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import threading
 
@@ -341,15 +340,3 @@ def test_curves(tmp_path):
     picture = imread(tmp_path / "curve.png")[..., :3]
     assert picture.shape[1] > 400
     assert (picture.min(axis=2) < 0.5).mean() > 0.01
-
-
-def test_event_files(tmp_path):
-    from gpugrad.training.tensorboard import EventFiles
-
-    events = EventFiles(tmp_path)
-    trainer("cpu", None, callbacks=[events]).fit()
-    events.close()
-    (path,) = tmp_path.glob("events.out.tfevents.*")
-    found = path.read_bytes()
-    assert re.search(rb"held_out_loss.*loss", found, re.DOTALL)
-    assert found.count(b"held_out_loss") == 6
