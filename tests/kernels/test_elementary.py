@@ -156,7 +156,24 @@ def test_density_comes_with_the_distribution(dtype):
     np.testing.assert_allclose(out, want, rtol=8 * np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("name", ["exp", "log", "tanh", "erf", "sigmoid"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slope_of_gelu(dtype):
+    x = np.concatenate([np.linspace(-20, 20, 20_001).astype(dtype), anywhere(dtype)])
+    with np.errstate(invalid="ignore"):
+        near = np.clip(x.astype(np.longdouble), -40, 40)
+    want = cdf(near) + near * np.exp(-near * near / 2) / np.sqrt(2 * np.longdouble(np.pi))
+    got = compiled("gelu_slope")(x)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(x))
+    known = ~np.isnan(x)
+    away = abs(got[known] - want[known]) / np.finfo(dtype).eps
+    assert away.max() <= (1 if dtype == "float32" else 2), x[known][away.argmax()]
+    assert compiled("gelu_slope")(np.array([0, -np.inf, np.inf], dtype)).tolist() == [0.5, 0, 1]
+    # Below 0 it is small, and its digits are right where it still counts.
+    tail = (x > -4) & (x < -1)
+    np.testing.assert_allclose(got[tail], want[tail].astype("f8"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["exp", "gelu_slope", "log", "tanh", "erf", "sigmoid"])
 def test_loops_become_vector_instructions(name):
     run = loop(getattr(elementary, name))
     run(np.ones(4, "f4"), np.ones(4, "f4"))
