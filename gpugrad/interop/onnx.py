@@ -111,7 +111,9 @@ def _name(f: Any) -> str:
 
 
 def _weight_names(model: Module) -> dict[int, str]:
-    return {id(raw_of(value)): name for name, value in model.state_dict().items()}
+    # A shared one has the first of its names.
+    state = reversed(model.state_dict().items())
+    return {id(raw_of(value)): name for name, value in state}
 
 
 def _inputs(f: Any, examples: tuple[Any, ...]) -> tuple[list[Any], list[str], Any]:

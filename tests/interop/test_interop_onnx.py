@@ -302,6 +302,75 @@ def test_models(name, dynamic, tmp_path):
             np.testing.assert_allclose(g, w.numpy(), atol=1e-5)
 
 
+LAYERS = [
+    (nn.Conv1d(4, 3, 3, padding=2, padding_mode="reflect"), (2, 4, 9)),
+    (nn.Conv2d(4, 6, 3, padding="same", padding_mode="circular", groups=2), (2, 4, 5, 6)),
+    (nn.ConvTranspose1d(4, 3, 3, 2, 1, 1), (2, 4, 5)),
+    (nn.ConvTranspose2d(4, 2, 3, 2, groups=2), (2, 4, 4, 3)),
+    (nn.MaxPool1d(3, 2, ceil_mode=True), (2, 4, 8)),
+    (nn.AvgPool2d(2, divisor_override=5), (2, 4, 6, 6)),
+    (nn.AdaptiveAvgPool1d(3), (2, 4, 7)),
+    (nn.GroupNorm(2, 4), (2, 4, 7)),
+    (nn.RMSNorm(5), (2, 4, 5)),
+    (nn.BatchNorm1d(4), (2, 4, 5)),
+    (nn.PReLU(4), (2, 4, 5)),
+    (nn.SwiGLU(), (2, 6)),
+    (nn.Residual(nn.Linear(4, 4)), (2, 4)),
+    (nn.RNN(4, 3, nonlinearity="relu", batch_first=True), (2, 6, 4)),
+    (nn.GRU(4, 3, 2, batch_first=True, bidirectional=True), (2, 6, 4)),
+    *((getattr(nn, name)(), (3, 4)) for name in (
+        "CELU", "ELU", "GELU", "GLU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
+        "LeakyReLU", "LogSigmoid", "LogSoftmax", "Mish", "RReLU", "ReLU", "ReLU6", "SELU", "SiLU",
+        "Sigmoid", "Softmax", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh",
+        "Tanhshrink",
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["fixed", "dynamic"])
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda v: type(v).__name__)
+def test_layers(layer, shape, dynamic):
+    layer.eval()
+    x = RNG.normal(size=shape).astype("f4")
+    model = export(layer, x, dynamic_batch=dynamic)
+    for batch in (x, np.concatenate([x, x, x])) if dynamic else (x,):
+        want = optree.tree_leaves(layer(batch))
+        for g, w in zip(run(model, batch), want, strict=True):
+            np.testing.assert_allclose(g, getattr(w, "numpy", lambda w=w: w)(), atol=1e-5)
+
+
+def test_a_decoder_that_looks_at_an_encoder():
+    layer = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True, rotary=True)
+    model = nn.TransformerDecoder(layer, 2, nn.LayerNorm(8)).eval()
+    x, memory = RNG.normal(size=(2, 2, 5, 8)).astype("f4")
+    hidden = np.triu(np.ones((5, 5), bool), 1)
+
+    def f(x, memory):
+        return model(x, memory, tgt_mask=hidden)
+
+    check(f, x, memory)
+
+
+def test_a_shared_weight_is_stored_once():
+    model = nn.Sequential({"table": nn.Embedding(7, 4), "head": nn.Linear(4, 7, bias=False)})
+    model[1].weight = model[0].weight
+    made = export(model, np.array([[1, 2, 6]]))
+    assert [t.name for t in made.graph.initializer if list(t.dims) == [7, 4]] == ["table.weight"]
+    check(model, np.array([[1, 2, 6]]))
+
+
+def test_what_autocast_made_narrow_is_so_in_the_file():
+    layer = nn.Linear(4, 3)
+
+    def f(x):
+        with gg.autocast("float16"):
+            return layer(x)
+
+    (out,) = export(f, X).graph.output
+    assert out.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+    np.testing.assert_allclose(run(export(f, X), X)[0], f(X).numpy(), atol=2e-3)
+
+
 def test_weights_keep_their_names_and_are_stored_once():
     model = gpt()
     stored = {t.name: t for t in export(model, np.zeros((1, 4), int)).graph.initializer}
