@@ -24,7 +24,7 @@ from gpugrad.array import Array
 from gpugrad.core.box import Box
 from gpugrad.device import Device
 from gpugrad.nn.module import Module
-from gpugrad.training.files import replacing
+from gpugrad.training.files import replacing, sweep
 from gpugrad.training.recipe import build, recipe_of, told
 
 __all__ = ["CheckpointError", "Checkpoints", "Found", "load", "read_state", "save", "write_state"]
@@ -350,8 +350,7 @@ class Checkpoints:
         # Only now: while the disk is full nothing that was there goes away.
         for old in self.paths()[: -self.keep]:
             old.unlink(missing_ok=True)
-        for cut_short in self.folder.glob(".step-*.safetensors"):  # by a process that was killed
-            cut_short.unlink(missing_ok=True)
+        sweep(self.folder)
         return path
 
     def newest(self) -> Found | None:

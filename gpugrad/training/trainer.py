@@ -27,7 +27,7 @@ from gpugrad.training.checkpoint import (
     save,
     write_state,
 )
-from gpugrad.training.files import naming, replacing
+from gpugrad.training.files import naming, replacing, sweep
 from gpugrad.training.recipe import recipe_of
 from gpugrad.training.record import Record
 
@@ -198,6 +198,8 @@ class Trainer:
         """
         if self.step == 0:
             self._clear()
+        if self.folder is not None:
+            sweep(self.folder)
         self._write_metrics()
         self.model.train()
         # What overflows is told at the report, once and with the cause.

@@ -81,3 +81,4 @@ def test_killed_at_random_points(device, tmp_path):
     print(f"{device}: {kills} kills, {len(runs)} runs, went on from steps {from_steps}")
     assert max(from_steps) > 0
     assert [differing(folder, expected) for folder in runs] == [[]] * len(runs)
+    assert not list(tmp_path.rglob(".*"))  # nothing half-written stays
