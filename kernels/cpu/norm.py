@@ -241,16 +241,23 @@ def columns(
         mean, square = stats[0, c0:c1], stats[1, c0:c1]
         mean[:] = x.dtype.type(0)
         square[:] = x.dtype.type(0)
-        for n in range(x.shape[0]):
-            a = x[n, c0:c1]
-            for i in range(a.size):
-                mean[i] += a[i]
+        part = np.empty(c1 - c0, x.dtype)
+        for first in range(0, x.shape[0], SPAN):
+            part[:] = x.dtype.type(0)
+            for n in range(first, min(first + SPAN, x.shape[0])):
+                a = x[n, c0:c1]
+                for i in range(a.size):
+                    part[i] += a[i]
+            mean += part
         for i in range(mean.size):
             mean[i] /= size
-        for n in range(x.shape[0]):
-            a = x[n, c0:c1]
-            for i in range(a.size):
-                square[i] += (a[i] - mean[i]) * (a[i] - mean[i])
+        for first in range(0, x.shape[0], SPAN):
+            part[:] = x.dtype.type(0)
+            for n in range(first, min(first + SPAN, x.shape[0])):
+                a = x[n, c0:c1]
+                for i in range(a.size):
+                    part[i] += (a[i] - mean[i]) * (a[i] - mean[i])
+            square += part
         scale = np.empty(c1 - c0, x.dtype)
         for i in range(mean.size):
             square[i] /= size
@@ -283,11 +290,17 @@ def columns_backward(
         along, up = totals[0, c0:c1], totals[1, c0:c1]
         along[:] = x.dtype.type(0)
         up[:] = x.dtype.type(0)
-        for n in range(x.shape[0]):
-            a, u = x[n, c0:c1], g[n, c0:c1]
-            for i in range(a.size):
-                up[i] += u[i]
-                along[i] += u[i] * ((a[i] - mean[i]) * rstd[i])
+        part, turn = np.empty(c1 - c0, x.dtype), np.empty(c1 - c0, x.dtype)
+        for first in range(0, x.shape[0], SPAN):
+            part[:] = x.dtype.type(0)
+            turn[:] = x.dtype.type(0)
+            for n in range(first, min(first + SPAN, x.shape[0])):
+                a, u = x[n, c0:c1], g[n, c0:c1]
+                for i in range(a.size):
+                    part[i] += u[i]
+                    turn[i] += u[i] * ((a[i] - mean[i]) * rstd[i])
+            up += part
+            along += turn
         w = weight[c0:c1]
         for n in range(x.shape[0]):
             a, u, d = x[n, c0:c1], g[n, c0:c1], dx[n, c0:c1]
