@@ -53,6 +53,8 @@ def match(func: Callable[..., Any], rule: Callable[..., Any]) -> Match:
     aligned: float = float("inf") if takes_any else 0
     if not takes_any:
         for p, name in zip(theirs, by_place):
+            if p.kind == p.VAR_POSITIONAL:
+                aligned = float("inf")
             if p.kind not in _BY_PLACE or (p.name != name and p.name not in places):
                 break
             aligned += 1

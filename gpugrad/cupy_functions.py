@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -47,11 +46,11 @@ def _asking(name: str, theirs: Callable[..., Any], rule: Callable[..., Any] | No
     return ask
 
 
-def _module_of(cupy: Any) -> Callable[..., ModuleType]:
+def _module_of(cupy: Any) -> Any:
     theirs = cupy.get_array_module
 
     @functools.wraps(theirs)
-    def get_array_module(*args: Any) -> ModuleType:
+    def get_array_module(*args: Any) -> Any:
         boxes = [a for a in args if type(a) in BOX_TYPES]
         on_cuda = bool(boxes) and device_near(boxes).kind == "cuda"
         return cupy if on_cuda else theirs(*args)
@@ -67,6 +66,7 @@ def ask_first(cupy: Any) -> None:
             module = getattr(theirs, "__module__", None) or ""
             if (
                 name.startswith("_")
+                or name == "from_dlpack"  # an Array exports itself, or says why not
                 or not callable(theirs)
                 or isinstance(theirs, type | cupy.ufunc)
                 or not module.startswith("cupy")

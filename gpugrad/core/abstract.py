@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gpugrad.core.box import Box, box
+from gpugrad.core.loose import LISTS, refuse_lists, settled
 from gpugrad.core.trace import Trace, check_level
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def shape_dtype(value: Any) -> ShapeDtype:
     dtype = _PYTHON_DTYPES.get(type(value))
     if dtype is not None:
         return ShapeDtype((), dtype, True)
-    value = np.asarray(value)
+    value = settled([value])[0] if type(value) in LISTS else np.asarray(value)
     return ShapeDtype(value.shape, value.dtype)
 
 
@@ -97,6 +98,7 @@ class ShapeTrace(Trace):
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         operands = []
+        refuse_lists(args)
         for a in args:
             if isinstance(a, Box) and a._trace is self:
                 operands.append(a._value)

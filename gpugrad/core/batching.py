@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpugrad.core.box import Box, box
+from gpugrad.core.loose import refuse_lists
 from gpugrad.core.trace import Trace, check_level
 from gpugrad.core.under import device_under
 from gpugrad.device import on
@@ -34,6 +35,7 @@ class Batch(Trace):
         self.size = size
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        refuse_lists(args)
         values: list[Any] = []
         batched: list[bool] = []
         for a in args:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpugrad.core.box import Box, box, constant
+from gpugrad.core.loose import refuse_lists
 from gpugrad.core.primitive import fetch, residual_names
 from gpugrad.core.trace import Trace, check_level, uncast
 from gpugrad.core.under import device_under
@@ -21,6 +22,7 @@ class Forward(Trace):
     __slots__ = ()
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        refuse_lists(args)
         values: list[Any] = []
         tangents: list[Any] = []
         for a in args:

@@ -31,6 +31,7 @@ from gpugrad.core import debug
 from gpugrad.core.abstract import fit, shape_dtype
 from gpugrad.core.box import BOX_TYPES, Box, any_box, constant
 from gpugrad.core.errors import explain
+from gpugrad.core.loose import Loose, refuse_lists, settled
 from gpugrad.core.trace import autocasting, leaked, state
 from gpugrad.device import HOST_TYPES, common_device, namespace, on
 
@@ -264,10 +265,16 @@ class Primitive:
         if top is not None:
             if top.level > state.depth:
                 raise leaked(self)
-            return top.apply(self, args, params)
-        if not boxed:
-            return self.evaluate(args, params)
-        y = self.evaluate([a._value if isinstance(a, Box) else a for a in args], params)
+            try:
+                return top.apply(self, args, params)
+            except Loose:
+                return self(*settled(args), **params)
+        try:
+            if not boxed:
+                return self.evaluate(args, params)
+            y = self.evaluate([a._value if isinstance(a, Box) else a for a in args], params)
+        except Loose:
+            return self(*settled(args), **params)
         return tuple([constant(o) for o in y]) if self.multiple else constant(y)
 
     def evaluate(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -287,6 +294,7 @@ class Primitive:
     """What a tape runs in place of ``evaluate``; an operation with a forward rule overrides it."""
 
     def _evaluate_elsewhere(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
+        refuse_lists(values)
         if any_box(values):
             return self(*values, **params)
         where = common_device(values, self.name)

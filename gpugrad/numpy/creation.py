@@ -10,13 +10,14 @@ from gpugrad.array import Array
 from gpugrad.conversion import is_minus_zero, raw_from_dlpack
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box
+from gpugrad.core.loose import array_of
 from gpugrad.device import Device, device_of, namespace, on
 from gpugrad.device import device as find_device
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.creation import counting, device_near
 from gpugrad.ops.elementwise import floor
 from gpugrad.ops.join import stack
-from gpugrad.ops.operands import as_arrays
+from gpugrad.ops.operands import as_array, as_arrays
 from gpugrad.ops.shape import moveaxis, reshape
 
 
@@ -27,6 +28,7 @@ def _make(name: str, device: str | Device | None, *args: Any, **kwargs: Any) -> 
 
 
 def _like(name: str, x: Any, dtype: Any, device: Any, shape: Any) -> Array:
+    x = array_of(x)
     like = shape_dtype(x)
     where = device_near([x]) if device is None else device
     new = like.shape if shape is None else shape
@@ -80,6 +82,7 @@ def full_like(
     x: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, shape: Any = None
 ) -> Any:
     """One value in the shape, dtype and device of ``x``, where they are not given."""
+    x, fill_value = array_of(x), array_of(fill_value)
     like = shape_dtype(x)
     where = device_near([x]) if device is None else device
     new = like.shape if shape is None else shape
@@ -196,7 +199,7 @@ def ascontiguousarray(x: Any, dtype: Any = None) -> Any:
 
 def copy(x: Any) -> Any:
     """A new array with the same elements."""
-    return x.copy()
+    return as_array(x).copy()
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
+from gpugrad.core.loose import LISTS, settled
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.kernels.many import NARROW, name_of
 from gpugrad.ops.batching import over_axis
@@ -141,6 +142,8 @@ def broadcast_to(x: Any, shape: Any) -> Any:
 
 def broadcast_arrays(*arrays: Any) -> list[Any]:
     """All operands at their common shape."""
+    if not LISTS.isdisjoint([type(a) for a in arrays]):
+        arrays = settled(arrays)
     shape = np.broadcast_shapes(*[shape_dtype(a).shape for a in arrays])
     return [broadcast_to(a, shape) for a in arrays]
 

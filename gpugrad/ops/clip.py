@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.loose import array_of
 from gpugrad.ops.elementwise import maximum, minimum, rint
 
 
@@ -15,7 +16,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     """
     if min is not None:
         x = maximum(x, min)
-    return x if max is None else minimum(x, max)
+    return array_of(x) if max is None else minimum(x, max)
 
 
 def round(x: Any, decimals: int = 0) -> Any:

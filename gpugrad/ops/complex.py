@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.loose import array_of
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.ops.batching import pointwise
 from gpugrad.ops.cast import cast
@@ -46,7 +47,7 @@ def is_complex(x: Any) -> bool:
 
 def real(x: Any) -> Any:
     """Real part."""
-    return real_p(x) if is_complex(x) else x
+    return real_p(x) if is_complex(x) else array_of(x)
 
 
 def imag(x: Any) -> Any:
@@ -56,4 +57,4 @@ def imag(x: Any) -> Any:
 
 def conj(x: Any) -> Any:
     """Complex conjugate."""
-    return conj_p(x) if is_complex(x) else x
+    return conj_p(x) if is_complex(x) else array_of(x)

@@ -22,6 +22,7 @@ from gpugrad.ops.complex import conj
 from gpugrad.ops.indexing import getitem
 from gpugrad.ops.join import pad_p
 from gpugrad.ops.matmul import matmul_p, tensordot
+from gpugrad.ops.operands import as_arrays
 from gpugrad.ops.shape import expand_dims, flip, flip_p, normal_axes, permute, reshape
 
 MODES = ("full", "valid", "same")
@@ -266,8 +267,7 @@ def _middle(y: Any, n: Sequence[int], m: Sequence[int]) -> Any:
 
 def _signals(a: Any, v: Any, what: str) -> tuple[Any, Any]:
     out = []
-    for x in (a, v):
-        x = x if hasattr(x, "shape") else np.asarray(x)
+    for x in as_arrays(a, v):
         x = reshape(x, (1,)) if x.ndim == 0 else x
         if x.ndim != 1 or not x.shape[0]:
             raise ValueError(f"{what}: signals of one axis are needed, got shape {x.shape}")

@@ -17,6 +17,7 @@ import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import Box, strip
+from gpugrad.core.loose import array_of, beside
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.device import device_of, is_cuda, namespace, on
 from gpugrad.ops.concrete import concrete, like_operands
@@ -264,6 +265,7 @@ def _index_array(k: Any) -> Any:
 
 def take(x: Any, indices: Any, axis: Any = None, *, mode: str = "raise") -> Any:
     """Elements of ``x`` at integer ``indices`` along ``axis`` (None: of the flattened array)."""
+    x, indices = beside(x, indices)
     if axis is None:
         x, axis = ravel(x), 0
     at = normal_axis(axis, shape_dtype(x).ndim)
@@ -311,6 +313,7 @@ def take_along_axis(x: Any, indices: Any, axis: Any = -1) -> Any:
 
 def nonzero(x: Any, /) -> tuple[Any, ...]:
     """The positions of the elements that are not zero, an index array for each axis."""
+    x = array_of(x)
     if not shape_dtype(x).ndim:
         raise ValueError("nonzero: a number has no axes; compare it with 0")
     raw = concrete(x, "nonzero")

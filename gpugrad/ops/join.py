@@ -143,8 +143,7 @@ def _as_list(arrays: Any, what: str) -> list[Any]:
         raise ValueError(f"{what} needs at least one array")
     if _LOOSE.isdisjoint([type(a) for a in found]):
         return found
-    where = device_near([a for a in found if type(a) not in _LOOSE])
-    return [to_device(np.asarray(a), where) if type(a) in _LOOSE else a for a in found]
+    return list(as_arrays(*found))
 
 
 def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Any:

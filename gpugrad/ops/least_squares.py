@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
+from gpugrad.core.loose import beside
 from gpugrad.core.primitive import Primitive
 from gpugrad.ops.batching import lead
 from gpugrad.ops.broadcast import sum_p
@@ -178,6 +179,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Any, Any, Any, An
         whose ranks are not looked at, only the former. On CUDA looking at the rank of one matrix
         waits for it, as CuPy's own function does.
     """
+    a, b = beside(a, b)
     a, b = matrices(a, "lstsq"), inexact(b, "lstsq")
     like, right = shape_dtype(a), shape_dtype(b).shape
     vector = len(right) == 1

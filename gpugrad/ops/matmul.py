@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
+from gpugrad.core.loose import beside
 from gpugrad.core.primitive import Primitive
 from gpugrad.device import is_cuda
 from gpugrad.kernels.many import NARROW, name_of
@@ -212,6 +213,7 @@ def vdot(a: Any, b: Any) -> Any:
     from gpugrad.ops.complex import conj
     from gpugrad.ops.shape import ravel
 
+    a, b = beside(a, b)
     return matmul(ravel(conj(a)), ravel(b))
 
 
@@ -219,6 +221,7 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Any:
     """Dot products along ``axis``, the first operand conjugated; the other axes broadcast."""
     from gpugrad.ops.complex import conj
 
+    a, b = beside(a, b)
     a, b = moveaxis(a, axis, -1), moveaxis(b, axis, -1)
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"vecdot: lengths {a.shape[-1]} and {b.shape[-1]} along axis {axis}")
@@ -227,6 +230,7 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Any:
 
 def inner(a: Any, b: Any) -> Any:
     """Sum over the last axes of both operands."""
+    a, b = beside(a, b)
     left, right = shape_dtype(a), shape_dtype(b)
     if left.ndim == 0 or right.ndim == 0:
         return a * b
@@ -237,11 +241,13 @@ def outer(a: Any, b: Any) -> Any:
     """Every product of an element of ``a`` with one of ``b``."""
     from gpugrad.ops.shape import ravel
 
+    a, b = beside(a, b)
     return contract_p(ravel(a), ravel(b), spec=("i", "j", "ij"))
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum of products over pairs of axes: the last and first ``axes``, or two lists of axes."""
+    a, b = beside(a, b)
     left, right = shape_dtype(a).shape, shape_dtype(b).shape
     if isinstance(axes, int | np.integer):
         n = index(axes)

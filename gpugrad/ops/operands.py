@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.core import loose
 from gpugrad.core.box import BOX_TYPES, Box
 from gpugrad.device import HOST_TYPES, is_cuda, to_device
 from gpugrad.ops.creation import device_near
@@ -41,6 +42,9 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
             x = np.asarray(x)
         out.append(x)
     return tuple(out)
+
+
+loose.as_arrays.append(as_arrays)
 
 
 def as_array(x: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.loose import beside
 from gpugrad.core.primitive import Primitive
 from gpugrad.device import scipy_for
 from gpugrad.ops.broadcast import broadcast_to
@@ -130,6 +131,7 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 
     ``x1[1] * x2[2] - x1[2] * x2[1]`` and so on round; other axes broadcast.
     """
+    x1, x2 = beside(x1, x2)
     left, right = shape_dtype(x1).shape, shape_dtype(x2).shape
     at = normal_axis(axis, len(left)), normal_axis(axis, len(right))
     if (left[at[0]], right[at[1]]) != (3, 3):
@@ -145,6 +147,7 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 
 def outer(x1: Any, x2: Any, /) -> Any:
     """Every product of an element of one vector with one of another."""
+    x1, x2 = beside(x1, x2)
     left, right = shape_dtype(x1).shape, shape_dtype(x2).shape
     if len(left) != 1 or len(right) != 1:
         raise ValueError(f"outer needs two vectors, got shapes {left} and {right}")

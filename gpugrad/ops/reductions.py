@@ -15,7 +15,16 @@ from gpugrad.ops.batching import over_axis
 from gpugrad.ops.broadcast import is_narrow, reduced, spread, standing, sum_p
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.complex import conj, real
-from gpugrad.ops.elementwise import equal, exp, isfinite, maximum, minimum, unary, where
+from gpugrad.ops.elementwise import (
+    equal,
+    exp,
+    isfinite,
+    maximum,
+    minimum,
+    not_equal,
+    unary,
+    where,
+)
 from gpugrad.ops.indexing import getitem
 from gpugrad.ops.masked import kept, masked_mean, masked_var, started, worst
 from gpugrad.ops.shape import flip_p, moveaxis, normal_axes, normal_axis, ravel, reshape
@@ -384,5 +393,5 @@ def std(
 def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     """How many elements over ``axis`` are not zero."""
     like = shape_dtype(x)
-    hit = x if like.dtype.kind == "b" else x != 0
+    hit = x if like.dtype.kind == "b" else not_equal(x, 0)
     return sum_p(hit, axis=normal_axes(axis, like.ndim), keepdims=keepdims)

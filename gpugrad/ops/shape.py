@@ -11,6 +11,7 @@ from typing import Any
 from numpy.exceptions import AxisError
 
 from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
+from gpugrad.core.loose import array_of
 from gpugrad.core.primitive import LINEAR, Primitive
 from gpugrad.ops.batching import over_axis
 
@@ -139,7 +140,7 @@ def transpose(x: Any, axes: Any = None) -> Any:
     """Axes in another order; reversed by default."""
     ndim = rank(x)
     if axes is None:
-        return x if ndim < 2 else transpose_p(x, axes=tuple(range(ndim - 1, -1, -1)))
+        return array_of(x) if ndim < 2 else transpose_p(x, axes=tuple(range(ndim - 1, -1, -1)))
     order = normal_axes(tuple(axes), ndim)
     if len(order) != ndim:
         raise ValueError(f"transpose: axes {axes} for an array of dimension {ndim}")

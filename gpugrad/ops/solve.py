@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.loose import beside
 from gpugrad.core.primitive import Keeping, Primitive
 from gpugrad.device import scipy_for
 from gpugrad.ops.complex import conj
@@ -163,6 +164,7 @@ def solve(a: Any, b: Any) -> Any:
     >>> gg.grad(lambda b: gg.numpy.sum(gg.numpy.linalg.solve(a, b)))(b)
     array([0.5 , 0.25])
     """
+    a, b = beside(a, b)
     a = matrices(a, "solve", square=True)
     b = inexact(b, "solve")
     vector = shape_dtype(b).ndim == 1
@@ -292,6 +294,7 @@ def solve_triangular(
     if trans not in _TRANS:
         raise ValueError(f"solve_triangular: trans {trans!r} is none of 0, 1, 2, 'N', 'T', 'C'")
     kind = _TRANS[trans]
+    a, b = beside(a, b)
     a = matrices(a, "solve_triangular", square=True)
     b = inexact(b, "solve_triangular")
     return _over_columns(
@@ -382,6 +385,7 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
 
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     """Solve ``tensordot(a, x, x.ndim) = b``; ``axes`` of ``a`` are moved to its end first."""
+    a, b = beside(a, b)
     a, b = inexact(a, "tensorsolve"), inexact(b, "tensorsolve")
     like = shape_dtype(a)
     if axes is not None:
