@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,12 @@ _CUDA_KINDS = (2, 3, 13)
 
 def raw_from_dlpack(x: Any, **options: Any) -> Any:
     """A raw array that shares the memory of another library's array."""
+    dtype = str(getattr(x, "dtype", ""))
+    if dtype in ("torch.bfloat16", "bfloat16"):  # unknown to the DLPack of NumPy and CuPy
+        import ml_dtypes
+
+        bits = x.view(sys.modules["torch"].int16 if dtype.startswith("torch") else np.int16)
+        return raw_from_dlpack(bits, **options).view(ml_dtypes.bfloat16)
     kind, number = (int(n) for n in x.__dlpack_device__())
     if kind not in _CUDA_KINDS:
         return np.from_dlpack(x, **options)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box, any_box, box
@@ -20,6 +22,18 @@ Flat = Callable[..., Sequence[Any]]
 def is_number(leaf: Any) -> bool:
     """Whether a leaf is handed over as an array: all else stays as it is."""
     return hasattr(leaf, "dtype") or isinstance(leaf, float | complex)
+
+
+def as_number(what: str, f: Callable[..., Any], y: Any) -> Any:
+    """A leaf of what ``f`` returns as an array, or an error that says what it is."""
+    if hasattr(y, "dtype"):
+        return y
+    if isinstance(y, bool | int | float | complex):
+        return np.asarray(y)
+    raise TypeError(
+        f"{what}: {getattr(f, '__name__', type(f).__name__)} returned a {type(y).__name__}; it "
+        "returns arrays, numbers, or lists, tuples and dicts of them"
+    )
 
 
 def adopt(
@@ -46,7 +60,7 @@ def adopt(
                 full[i] = x
             given, named_ones = unflatten(tree, full)
             outs, found["tree"] = flatten(f(*given, **named_ones))
-            return outs
+            return [as_number(what, f, y) for y in outs]
 
         outs = _flat(flat, what, run, pull)(*[leaves[i] for i in where])
         return unflatten(found["tree"], outs)

@@ -9,9 +9,10 @@ import numpy as np
 
 from gpugrad.conversion import raw_from_dlpack
 from gpugrad.core.abstract import ShapeDtype
+from gpugrad.core.tape import no_grad
 from gpugrad.device import CPU, to_device
 from gpugrad.interop.extra import need
-from gpugrad.interop.foreign import Flat, adopt
+from gpugrad.interop.foreign import Flat, adopt, as_number
 from gpugrad.ops.cast import is_inexact
 from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.forward import eval_shape
@@ -52,7 +53,7 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
                 full[i] = x
             given, named_ones = unflatten(tree, full)
             outs, found["tree"] = flatten(f(*given, **named_ones))
-            return outs
+            return [as_number("as_function", f, y) for y in outs]
 
         outs = _called(flat)(*[leaves[i] for i in where])
         return unflatten(found["tree"], outs)
@@ -146,7 +147,8 @@ def _called(flat: Flat) -> Callable[..., Any]:
         outs = likes(xs)
 
         def on_host(*arrays: Any) -> list[Any]:
-            ys = flat(*[np.asarray(a) for a in arrays])
+            with no_grad():  # parameters that the function closes over are constants
+                ys = flat(*[np.asarray(a) for a in arrays])
             return [
                 np.asarray(to_device(raw_of(y), CPU), like.dtype)
                 for y, like in zip(ys, outs, strict=True)

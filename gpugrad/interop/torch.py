@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from gpugrad.conversion import raw_from_dlpack
+from gpugrad.core.tape import no_grad
 from gpugrad.cotangents import own
 from gpugrad.interop.extra import need
-from gpugrad.interop.foreign import Flat, adopt
+from gpugrad.interop.foreign import Flat, adopt, as_number
 from gpugrad.ops.cast import is_inexact
 from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.kinds import flatten, named, unflatten
@@ -34,8 +35,8 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
     -------
     callable
         Of tensors, or pytrees of them, on the CPU or CUDA; all else is handed on as it is. A
-        `torch.autograd.Function` through which gradients flow, to any order with
-        ``create_graph=True``.
+        `torch.autograd.Function` through which gradients flow to the tensors, to any order with
+        ``create_graph=True``. (Not under the transforms of ``torch.func``.)
 
     Raises
     ------
@@ -55,7 +56,7 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
                 full[i] = x
             given, named_ones = unflatten(tree, full)
             outs, found["tree"] = flatten(f(*given, **named_ones))
-            return outs
+            return [as_number("as_function", f, y) for y in outs]
 
         outs = _function().apply(flat, *[leaves[i] for i in where])
         return unflatten(found["tree"], outs)
@@ -94,6 +95,8 @@ def to_tensor(raw: Any) -> Any:
     if isinstance(raw, np.ndarray | np.generic | float | complex):
         raw = np.asarray(raw)
         raw = raw if raw.flags.writeable and min(raw.strides, default=0) >= 0 else raw.copy()
+    if raw.dtype.name == "bfloat16":
+        return torch.from_dlpack(raw.view(np.int16)).view(torch.bfloat16)
     return torch.from_dlpack(raw)
 
 
@@ -104,6 +107,10 @@ def _run(flat: Flat, xs: Sequence[Any]) -> list[Any]:
 
 
 def _raw(tensor: Any) -> Any:
+    if not hasattr(tensor, "resolve_conj"):
+        raise TypeError(
+            f"from_torch: the function returned a {type(tensor).__name__}; it returns tensors"
+        )
     return raw_from_dlpack(tensor.detach().resolve_conj().resolve_neg())
 
 
@@ -146,11 +153,12 @@ def _function() -> Any:
 
         @staticmethod
         def forward(ctx: Any, flat: Flat, *tensors: Any) -> tuple[Any, ...]:
-            arrays = [raw_from_dlpack(t.detach()) for t in tensors]
+            arrays = [_raw(t) for t in tensors]
             at = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
             ctx.flat, ctx.at = flat, at
             ctx.save_for_backward(*tensors)
-            outs, ctx.pull, ctx.smooth = _differentiated(flat, arrays, at)
+            with no_grad():  # parameters that the function closes over are constants
+                outs, ctx.pull, ctx.smooth = _differentiated(flat, arrays, at)
             seen = {id(a) for a in arrays}
             made = tuple([to_tensor(own(raw_of(y), seen)) for y in outs])
             ctx.mark_non_differentiable(*[y for i, y in enumerate(made) if i not in ctx.smooth])
@@ -168,7 +176,8 @@ def _function() -> Any:
 
                 found = Function.apply(pulled, *ctx.saved_tensors, *gs)
             else:
-                found = [to_tensor(g) for g in ctx.pull([raw_from_dlpack(g) for g in gs])]
+                with no_grad():
+                    found = [to_tensor(raw_of(g)) for g in ctx.pull([_raw(g) for g in gs])]
             out: list[Any] = [None] * len(ctx.needs_input_grad)
             for i, g in zip(ctx.at, found, strict=True):
                 out[1 + i] = _conjugate(g)

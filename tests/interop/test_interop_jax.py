@@ -116,3 +116,38 @@ def test_there_and_back_again():
     np.testing.assert_allclose(
         gg.grad(lambda x: f(x, W).sum())(X), gg.grad(lambda x: ours(x, W).sum())(X)
     )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_narrow_floats_pass_both_ways(dtype):
+    x = jnp.linspace(-1, 1, 5).astype(dtype)
+    got = jax.grad(as_function(lambda x: gnp.sum(gnp.tanh(x) ** 2)))(x)
+    assert got.dtype == x.dtype
+    want = jax.grad(lambda x: (jnp.tanh(x) ** 2).sum())(x.astype("float64"))
+    np.testing.assert_allclose(np.asarray(got, "f8"), want, atol=0.01)
+    mine = gg.Array(x)
+    assert mine.dtype == x.dtype
+    g = gg.grad(lambda x: from_jax(jnp.tanh)(x).astype("f4").sum())(mine)
+    assert g.dtype == mine.dtype
+
+
+def test_a_model_of_ours_inside_jax():
+    model = gg.nn.Sequential(gg.nn.Linear(4, 3), gg.nn.tanh)
+    got = jax.grad(lambda x: as_function(model)(x).sum())(jnp.asarray(X, "float32"))
+    want = gg.grad(lambda x: model(x).sum())(gg.Array(X.astype("f4")))
+    np.testing.assert_allclose(got, want.numpy(), rtol=1e-5)
+
+
+def test_a_second_derivative_by_reverse_mode_twice():
+    f = as_function(lambda x: gnp.sum(gnp.tanh(x) ** 2))
+    x = jnp.asarray([0.3, -0.8])
+    want = jax.hessian(lambda x: (jnp.tanh(x) ** 2).sum())(x)
+    np.testing.assert_allclose(jax.jacrev(jax.jacrev(f))(x), want, rtol=1e-9)
+
+
+def test_what_cannot_be_handed_over_is_named():
+    with pytest.raises(TypeError, match="as_function: <lambda> returned a str"):
+        as_function(lambda x: "a")(jnp.ones(2))
+    with pytest.raises(TypeError, match="from_jax: <lambda> returned a str"):
+        from_jax(lambda x: "a")(X)
+    assert from_jax(lambda x: 1.0)(X) == 1.0

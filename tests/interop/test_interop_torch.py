@@ -197,3 +197,58 @@ def test_on_a_gpu_memory_stays_there(cuda):
     f = from_torch(torch.tanh)
     g = gg.grad(lambda x: f(x).sum())(cuda.asarray(X))
     assert isinstance(g, cuda.ndarray)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_narrow_floats_pass_both_ways(dtype):
+    x = torch.linspace(-1, 1, 5, dtype=dtype, requires_grad=True)
+    y = as_function(lambda x: gnp.sum(gnp.tanh(x) ** 2))(x)
+    y.backward()
+    assert (y.dtype, x.grad.dtype) == (dtype, dtype)
+    t = torch.linspace(-1, 1, 5, dtype=torch.float64, requires_grad=True)
+    (torch.tanh(t) ** 2).sum().backward()
+    torch.testing.assert_close(x.grad.double(), t.grad, rtol=0.02, atol=0.01)
+    mine = gg.Array(x.detach())
+    assert str(dtype) == f"torch.{mine.dtype.name}"
+    back = from_torch(lambda x: x.to(dtype))(mine)
+    np.testing.assert_array_equal(back.numpy(), mine.numpy())
+    g = gg.grad(lambda x: from_torch(torch.tanh)(x).astype("f4").sum())(mine)
+    assert g.dtype == mine.dtype
+    np.testing.assert_allclose(
+        g.astype("f4").numpy(), 1 - np.tanh(np.linspace(-1, 1, 5)) ** 2, atol=0.01
+    )
+
+
+def test_a_bfloat16_state_dict_is_loaded():
+    theirs = torch.nn.Linear(3, 2, dtype=torch.bfloat16)
+    ours = gg.nn.Linear(3, 2, dtype="bfloat16")
+    ours.load_state_dict(theirs.state_dict())
+    got = ours.weight.detach().astype("f4").numpy()
+    np.testing.assert_array_equal(got, theirs.weight.detach().float().numpy())
+
+
+def test_a_model_of_ours_inside_pytorch_gives_gradients_of_its_input():
+    model = gg.nn.Sequential(gg.nn.Linear(4, 3), gg.nn.tanh)
+    (x,) = tensors(X.astype("f4"))
+    as_function(model)(x).sum().backward()
+    want = gg.grad(lambda x: model(x).sum())(gg.Array(X.astype("f4")))
+    np.testing.assert_allclose(x.grad.numpy(), want.numpy(), rtol=1e-5)
+    assert model[0].weight.grad is None  # what is no argument is a constant
+
+
+def test_views_that_conjugate_and_numbers():
+    z = torch.tensor([1 + 2j, 3 - 1j]).conj()
+    got = as_function(lambda z: z * 1j)(z)
+    torch.testing.assert_close(got, z.resolve_conj() * 1j)
+    assert as_function(lambda x: 3.0)(torch.ones(2)).item() == 3.0
+
+
+def test_what_cannot_be_handed_over_is_named():
+    with pytest.raises(TypeError, match="<lambda> returned a str; it returns arrays"):
+        as_function(lambda x: "a")(torch.ones(2))
+    with pytest.raises(TypeError, match="the function returned a ndarray; it returns tensors"):
+        from_torch(lambda x: x.numpy())(X)
+    with pytest.raises(TypeError, match="from_torch: <lambda> returned a str"):
+        from_torch(lambda x: "a")(X)
+    with pytest.raises(Exception, match=r"torch\.strided"):
+        as_function(lambda x: x)(torch.eye(2).to_sparse())
