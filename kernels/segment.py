@@ -17,7 +17,7 @@ KINDS = (*FLOATS, "int32", "int64")
 """Dtypes that are added as they are; other integers are widened, complex numbers are pairs."""
 
 SMALL = 1 << 16
-"""Elements below which the CPU's sums are NumPy's."""
+"""Elements below which the CPU's rows and sums are NumPy's."""
 
 
 def take(table: Any, rows: Any) -> Any:
@@ -49,6 +49,13 @@ def take(table: Any, rows: Any) -> Any:
            [0., 0.]])
     """
     shape = (len(rows), *table.shape[1:])
+    if isinstance(table, np.ndarray) and math.prod(shape) >= SMALL:
+        from gpugrad.kernels.cpu import segment
+
+        out = np.empty(shape, table.dtype)
+        flat, source = (_bits(_flat(a)) for a in (out, np.ascontiguousarray(table)))
+        segment.take(flat, source, np.ascontiguousarray(rows, np.int64))
+        return out
     if isinstance(table, np.ndarray):
         there = (rows >= 0) & (rows < len(table))
         if there.all():

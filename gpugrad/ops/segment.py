@@ -5,6 +5,7 @@ Taking rows of a table is here too: the transpose of the sum.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from operator import index
 from typing import Any
@@ -101,7 +102,8 @@ def _embedding(xp: Any, table: Any, rows: Any, moved: Any) -> Any:
     if rows.size and not 0 <= (bad := rows.min()) <= (high := rows.max()) < len(table):
         bad = bad if bad < 0 else high
         raise IndexError(f"embedding: number {bad} for a weight with {len(table)} rows")
-    return table.take(rows, 0)
+    few = rows.size * math.prod(table.shape[1:]) < segment.SMALL
+    return table.take(rows, 0) if few else segment.take(table, rows)
 
 
 def _embedding_batch(

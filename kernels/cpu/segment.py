@@ -1,4 +1,4 @@
-"""Sums and largest elements over rows of the same number."""
+"""Rows by their numbers; sums and largest elements over rows of the same number."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ from typing import Any
 
 import numba
 from gpugrad.kernels.cpu import threads
+from gpugrad.kernels.cpu.tiles import copy
 
 BLOCK = 128
 """Columns that a thread has at least: whole lines of the cache, and several."""
 
 _jit = numba.njit(cache=True, nogil=True)
+
+
+@_jit  # type: ignore[misc, unused-ignore]
+def _take(start: int, stop: int, out: Any, table: Any, rows: Any, wide: int) -> None:
+    for i in range(start, stop):
+        row = rows[i]
+        if 0 <= row < table.size // wide:
+            copy(out, i * wide, table, row * wide, wide)
+        else:
+            out[i * wide : (i + 1) * wide] = 0
 
 
 @_jit  # type: ignore[misc, unused-ignore]
@@ -31,6 +42,12 @@ def _largest(start: int, stop: int, out: Any, values: Any, rows: Any) -> None:
                 v = values[i, c]
                 if v > out[row, c] or v != v:
                     out[row, c] = v
+
+
+def take(out: Any, table: Any, rows: Any) -> None:
+    """Fill (N, C) with rows of ``table`` (R, C), zeros for those that are not there."""
+    work = 0.025 * out.nbytes
+    threads.run(_take, len(rows), work, out.reshape(-1), table.reshape(-1), rows, out.shape[1])
 
 
 def total(out: Any, values: Any, rows: Any) -> None:

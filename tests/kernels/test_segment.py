@@ -65,9 +65,12 @@ def test_total(device, dtype, n, count, columns, small, monkeypatch):
         np.testing.assert_array_equal(wide(got), looped(values, rows, count, np.maximum, least))
 
 
+@pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("dtype", [*DTYPES, "bool"])
 @pytest.mark.parametrize("columns", [(), (3,), (2, 8)])
-def test_take(device, dtype, columns):
+def test_take(device, dtype, columns, small, monkeypatch):
+    monkeypatch.setattr(segment, "SMALL", 1 << 16 if small else 0)
+    monkeypatch.setattr(threads, "GRAIN", 100)
     rng = np.random.default_rng(1)
     table = draw(rng, (7, *columns), "int8" if dtype == "bool" else dtype)
     if dtype == "bool":
