@@ -7,6 +7,7 @@ that ``gpugrad --help`` answers at once. A wrong value is answered in one line.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import tempfile
 import time
@@ -128,7 +129,7 @@ _DeviceOption = Annotated[
 
 # ------------------------------------------------------------------ commands
 
-_SHOWN = 5  # more rows that were left out than this are only counted
+_SHOWN = 5  # more rows that were left out, or columns, are only counted
 
 _ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")
@@ -203,7 +204,9 @@ class _Task(StrEnum):
 
 @training.command("csv")
 def train_csv(
-    file: Annotated[Path, typer.Argument(help="A CSV file with names in its first line.")],
+    file: Annotated[
+        Path, typer.Argument(help="A CSV file with names in its first line, or a Parquet file.")
+    ],
     target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.")],
     task: Annotated[
         _Task | None, typer.Option(help="What the target is; decided from the column otherwise.")
@@ -244,18 +247,32 @@ def train_csv(
             seed=seed,
             out=out,
             resume=resume,
+            prepared_as=lambda prepared: _tell_columns(target, prepared),
             callbacks=(show, *_event_files(tensorboard, out, resume)),
         )
-    for line, why in list(prepared.skipped.items())[:_SHOWN]:
-        print(f"left out line {line}: {why}")
-    if prepared.skipped:
-        print(f"{len(prepared.skipped)} rows left out, {len(prepared.target)} used")
     told = ", ".join(f"{n.replace('_', ' ')} {v:.4g}" for n, v in held_out.items())
     print(
         f"{prepared.task} of {target!r}: {told}, after {len(records)} epochs in "
         f"{time.perf_counter() - started:.1f} s on {where}"
     )
     print(f"{out}: {', '.join(table.LEFT_BEHIND)}")
+
+
+def _tell_columns(target: str, prepared: Any) -> None:
+    for line, why in list(prepared.skipped.items())[:_SHOWN]:
+        print(f"left out line {line}: {why}")
+    if prepared.skipped:
+        print(f"{len(prepared.skipped)} rows left out, {len(prepared.target)} used")
+    numbers = [column.name for column in prepared.columns if column.texts is None]
+    texts = [f"{c.name} ({len(c.texts)})" for c in prepared.columns if c.texts is not None]
+    read = [
+        f"{kind} {', '.join(names[:_SHOWN])}{f' and {more} more' if more > 0 else ''}"
+        for kind, names in (("numbers", numbers), ("categories", texts))
+        if names
+        for more in (len(names) - _SHOWN,)
+    ]
+    what = f" ({len(prepared.classes)} classes)" if prepared.classes is not None else ""
+    print(f"{prepared.task} of {target!r}{what} from {'; '.join(read)}", flush=True)
 
 
 _TEXT: dict[str, str] = {
@@ -280,7 +297,9 @@ def train_text(
             metavar="[FILE]", help="A text in UTF-8; Python's documentation topics if not given."
         ),
     ] = None,
-    as_bytes: Annotated[bool, typer.Option("--bytes", help="Learn bytes, not characters.")] = False,
+    as_bytes: Annotated[
+        bool, typer.Option("--bytes", help="Learn the bytes of any file, not characters.")
+    ] = False,
     device: _DeviceOption = None,
     steps: Annotated[int | None, _text_option("steps")] = None,
     batch_size: Annotated[int | None, _text_option("batch_size")] = None,
@@ -405,6 +424,8 @@ def _told(out: Path | None = None) -> Iterator[None]:
         raise
     except FloatingPointError as error:
         raise _UsageError(f"{error}; try a smaller --lr") from None
+    except BrokenPipeError:
+        raise
     except (
         CheckpointError, DataError, DeviceError, ModuleNotFoundError, MemoryError, OSError
     ) as error:  # fmt: skip
@@ -491,6 +512,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(": ".join(["gpugrad: stopped by Ctrl-C", *error.args]), file=sys.stderr)
         return 130
+    except BrokenPipeError:  # as by `| head`
+        print("gpugrad: stopped, as nobody reads what it prints", file=sys.stderr)
+        # What is still to be printed at the exit goes nowhere, instead of failing again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

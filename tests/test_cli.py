@@ -202,6 +202,18 @@ def test_ctrl_c(tmp_path):
     assert names == {"metrics.jsonl", "checkpoints", "best.safetensors"}
 
 
+def test_nobody_reads_on(tmp_path):
+    process = command(
+        *DIGITS, "--device", "cpu", "--epochs", "100000", stdout=-1, stderr=-1, cwd=tmp_path
+    )
+    assert process.stdout.readline().startswith("epoch")
+    process.stdout.close()  # as `| head -1` does
+    said = process.stderr.read()
+    assert process.wait(timeout=60) == 1
+    assert said == "gpugrad: stopped, as nobody reads what it prints\n"
+    assert list((tmp_path / "runs" / "digits" / "checkpoints").iterdir())
+
+
 def test_live_display_on_a_terminal(tmp_path):
     ours, theirs = pty.openpty()
     env = os.environ | {"TERM": "xterm", "COLUMNS": "100"}

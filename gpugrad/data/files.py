@@ -95,7 +95,8 @@ def read_text(path: str | Path, needed: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
+        likely = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
         raise DataError(
             f"{path} is not text in UTF-8: byte {error.start} (line {line}) is "
-            f"0x{raw[error.start]:02x}; convert it, as by iconv -f latin1 -t utf-8"
+            f"0x{raw[error.start]:02x}; convert it, as by iconv -f {likely} -t utf-8"
         ) from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -43,7 +45,17 @@ class Table(NamedTuple):
     skipped: dict[int, str]
 
     def column(self, name: str) -> list[Any]:
-        """The cells of a column."""
+        """The cells of a column.
+
+        Raises
+        ------
+        DataError
+            For one that the table does not have.
+        """
+        if name not in self.names:
+            raise DataError(
+                f"{self.path} has no column {name!r}: its columns are {', '.join(self.names)}"
+            )
         at = self.names.index(name)
         return [row[at] for row in self.rows]
 
@@ -54,7 +66,10 @@ class Table(NamedTuple):
     def without(self, wrong: dict[int, str]) -> Table:
         """The table without some rows, which are counted as skipped with the reasons given."""
         rest = [n for n in range(len(self.rows)) if n not in wrong]
-        reasons = {self.lines[n]: why for n, why in wrong.items()}
+        reasons = {
+            line: why.removeprefix(f"{self.path}, line {line}, ")
+            for line, why in ((self.lines[n], why) for n, why in wrong.items())
+        }
         return self._replace(
             rows=[self.rows[n] for n in rest],
             lines=[self.lines[n] for n in rest],
@@ -63,7 +78,7 @@ class Table(NamedTuple):
 
 
 def read_table(path: str | Path, *, broken: Broken = "raise") -> Table:
-    r"""Read a CSV file (``.csv``, ``.tsv``, ``.txt``), or a Parquet file through pyarrow.
+    r"""Read a CSV file, or a Parquet file through pyarrow.
 
     Parameters
     ----------
@@ -94,12 +109,15 @@ def read_table(path: str | Path, *, broken: Broken = "raise") -> Table:
     ['1.5']
     """
     path = Path(path)
-    if path.suffix == ".parquet":
+    if path.suffix == ".parquet" or _begins(path, b"PAR1"):
         return _read_parquet(path)
     text = read_text(path, "a line of names and lines of cells")
     head = text.partition("\n")[0]
     reader = csv.reader(
-        text.splitlines(keepends=True), delimiter=max(_DELIMITERS, key=head.count), strict=True
+        # Its lines end as in files; str.splitlines knows more ends than that.
+        io.StringIO(text, newline=""),
+        delimiter=max(_DELIMITERS, key=head.count),
+        strict=True,
     )
     table = Table(path, (), [], [], {})
     try:
@@ -124,7 +142,16 @@ def read_table(path: str | Path, *, broken: Broken = "raise") -> Table:
     return table
 
 
+def _begins(path: Path, mark: bytes) -> bool:
+    if not path.is_file():  # what comes through a pipe is read once
+        return False
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
+
+
 def _check_names(path: Path, names: Sequence[str]) -> None:
+    if not any(names):
+        raise DataError(f"{path}, line 1 is empty: the names of the columns are needed")
     for n, name in enumerate(names):
         if not name:
             raise DataError(f"{path}, line 1: column {n + 1} has no name")
@@ -154,6 +181,9 @@ def _read_parquet(path: Path) -> Table:
 # ------------------------------------------------------------------------------ cells as numbers
 
 _MOST_TEXTS = 100
+
+# 0,5 and 1,250,000.75: a number to people, and to nothing that reads numbers.
+_COMMAS = re.compile(r"[+-]?\d+(,\d+)+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class Column(NamedTuple):
@@ -187,16 +217,25 @@ def describe(table: Table, name: str) -> Column:
     Raises
     ------
     DataError
-        For a column that the table does not have, or one of many different texts.
+        For a column that the table does not have, one of numbers with commas, or of lists.
     """
-    if name not in table.names:
-        raise DataError(
-            f"{table.path} has no column {name!r}: its columns are {', '.join(table.names)}"
-        )
-    given = [cell for cell in table.column(name) if not _missing(cell)]
+    cells = table.column(name)
+    given = [cell for cell in cells if not _missing(cell)]
+    for n, cell in enumerate(cells):
+        if isinstance(cell, list | dict):
+            raise DataError(
+                f"{table.place(n, name)}: {cell!r:.80} is neither a number nor a text: leave the "
+                "column out"
+            )
     numbers = sum(number(cell) is not None for cell in given)
     if given and 2 * numbers > len(given):
         return Column(name, None)
+    commas = [n for n, cell in enumerate(cells) if _COMMAS.fullmatch(str(cell))]
+    if 2 * (numbers + len(commas)) > len(given) and commas:
+        raise DataError(
+            f"{table.place(commas[0], name)}: {cells[commas[0]]!r} has a comma, as most of the "
+            "column: numbers have a point before decimals, and nothing between thousands"
+        )
     texts = tuple(sorted({str(cell) for cell in given}))
     return Column(name, texts)
 

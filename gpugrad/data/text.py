@@ -136,11 +136,14 @@ class Text(NamedTuple):
         What the numbers mean.
     train, held_out : array of int
         Its beginning, and its last tenth.
+    source : str
+        What errors call it.
     """
 
     alphabet: Alphabet
     train: NDArray[np.int32]
     held_out: NDArray[np.int32]
+    source: str = "the text"
 
 
 def load_text(path: str | Path | None = None, *, unit: str = "characters") -> Text:
@@ -149,14 +152,15 @@ def load_text(path: str | Path | None = None, *, unit: str = "characters") -> Te
     Parameters
     ----------
     path : str or Path, optional
-        A file in UTF-8; by default the topics of ``help()``, `pydoc_data.topics`.
+        A file, in UTF-8 if characters are learnt; by default the topics of ``help()``,
+        `pydoc_data.topics`.
     unit : {"characters", "bytes"}
         What a token is.
 
     Raises
     ------
     DataError
-        For a file that is empty or not UTF-8, with the place.
+        For a file that is empty, or not UTF-8 though characters are learnt: with the place.
     OSError
         For one that cannot be read.
 
@@ -169,11 +173,23 @@ def load_text(path: str | Path | None = None, *, unit: str = "characters") -> Te
     """
     if unit not in ("characters", "bytes"):
         raise ValueError(f"load_text: unit={unit!r} is neither 'characters' nor 'bytes'")
-    text = _standard() if path is None else read_text(path, "a text to learn from")
-    alphabet = Alphabet() if unit == "bytes" else Alphabet.of(text)
-    tokens = alphabet.encode(text)
+    if path is not None and unit == "bytes":
+        alphabet, tokens = Alphabet(), _bytes_of(Path(path))
+    else:
+        text = _standard() if path is None else read_text(path, "a text to learn from")
+        alphabet = Alphabet() if unit == "bytes" else Alphabet.of(text)
+        tokens = alphabet.encode(text)
     end = len(tokens) - len(tokens) // HELD_OUT
-    return Text(alphabet, tokens[:end], tokens[end:])
+    source = "the text" if path is None else str(path)
+    return Text(alphabet, tokens[:end], tokens[end:], source)
+
+
+def _bytes_of(path: Path) -> NDArray[np.int32]:
+    """All of a file, whatever it is."""
+    found = np.frombuffer(path.read_bytes(), np.uint8).astype(np.int32)
+    if not len(found):
+        raise DataError(f"{path} is empty: a text to learn from is needed")
+    return found
 
 
 def _standard() -> str:

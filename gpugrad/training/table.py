@@ -121,11 +121,13 @@ def prepare(
         For columns that do not exist, broken cells, a target that has one value only or is none
         for the task, and too few rows: with the place.
     """
-    described = {name: describe(table, name) for name in (target, *drop, *table.names)}
-    columns = [described[n] for n in table.names if n != target and n not in drop]
-    if not columns:
+    for name in drop:
+        table.column(name)  # raises for one that is not there
+    goal = describe(table, target)
+    used = [n for n in table.names if n != target and n not in drop]
+    if not used:
         raise DataError(f"{table.path} has no column besides {target!r} to predict it from")
-    goal = described[target]
+    columns = [describe(table, name) for name in used]
     if task == "regression" and goal.texts is not None:
         raise DataError(
             f"{table.place(0, target)}: {table.column(target)[0]!r} is not a number, which "
@@ -292,6 +294,7 @@ def train_table(
     batch_size: int = BATCH_SIZE,
     lr: float = LR,
     resume: bool = False,
+    prepared_as: Callable[[Prepared], object] | None = None,
     callbacks: tuple[Callable[[Record], object], ...] = (),
 ) -> Result:
     """Train on a table and leave the model and its figures in a folder.
@@ -314,6 +317,8 @@ def train_table(
         How to train; it stops when `PATIENCE` epochs bring nothing better.
     resume : bool
         Go on from the folder's newest checkpoint, if it has one.
+    prepared_as : callable, optional
+        Is given the table as numbers, before the training.
     callbacks : tuple of callable
         Each is given each epoch's record.
 
@@ -325,6 +330,8 @@ def train_table(
     prepared = prepare(
         read_table(source, broken=broken), target, task=task, drop=drop, broken=broken
     )
+    if prepared_as is not None:
+        prepared_as(prepared)
     x, y = prepared.features, prepared.target
     generator = Generator(seed)
     held_out, validation, train = _divided(len(y), generator)

@@ -112,8 +112,8 @@ def trainer(
     for name, part in (("training", text.train), ("held-out", text.held_out)):
         if len(part) <= s.context:
             raise DataError(
-                f"the text is too short: its {name} part has {len(part)} tokens, and a context of "
-                f"{s.context} needs {s.context + 1}; give more text or a smaller context"
+                f"{text.source} is too short: its {name} part has {len(part)} tokens, and a "
+                f"context of {s.context} needs {s.context + 1}; give more text or a smaller context"
             )
     random = Generator(seed)
     data = Stretches(Array(text.train, device=device), s.context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 
 import numpy as np
 import pytest
@@ -45,12 +46,30 @@ def test_a_cell_of_several_lines_is_at_its_last(tmp_path):
         ("a,a\n1,2\n", r"t.csv, line 1: two columns are named 'a'"),
         ("a,\n1,2\n", r"t.csv, line 1: column 2 has no name"),
         ('a,b\n1,"2\n', r"t.csv, line 2: unexpected end of data"),
+        ("\n\na,b\n", r"t.csv, line 1 is empty: the names of the columns are needed"),
+        ("a\n1".encode("utf-16"), r"byte 0 \(line 1\) is 0xff; convert it, as by iconv -f utf-16 "),
         (b"a,b\n1,2\n3,\xff\n", r"t.csv is not text in UTF-8: byte 10 \(line 3\) is 0xff"),
     ],
 )
 def test_broken_files(text, said, tmp_path):
     with pytest.raises(DataError, match=said):
         table(tmp_path, text)
+
+
+@pytest.mark.parametrize("inside", ["\u2028", "\x85", "\x0b", "\x1c"])
+def test_a_line_ends_where_lines_of_files_do(inside, tmp_path):
+    found = table(tmp_path, f"a,b\n1,x{inside}y\n2,z\n")
+    assert found.column("b") == [f"x{inside}y", "z"]
+    assert found.lines == [2, 3]
+
+
+@pytest.mark.parametrize("cell", ["0,5", "-1,25", "1,250,000.75", "3,0e5"])
+def test_numbers_with_commas_are_named(cell, tmp_path):
+    found = table(tmp_path, f'a;b\n1;x\n{cell};x\n{cell};"1,2,c"\n')
+    said = rf"t.csv, line 3, column 'a': '{re.escape(cell)}' has a comma, as most of the column: "
+    with pytest.raises(DataError, match=said):
+        describe(found, "a")
+    assert describe(found, "b").texts == ("1,2,c", "x")
 
 
 def test_broken_lines_are_skipped_and_counted(tmp_path):
@@ -69,7 +88,9 @@ def test_numbers_and_texts(tmp_path):
         "line 5, column 't': the cell is empty",
     ]
     good = found.without(wrong)
-    assert list(good.skipped) == [4, 5]
+    assert good.skipped == {
+        4: "column 'm': 'a' is not a number", 5: "column 't': the cell is empty"
+    }  # fmt: skip
     np.testing.assert_array_equal(
         numbers_of(good, columns), [[1, 1, 0, 0, 1], [2, 0, 1, 0, 2], [5, 0, 0, 1, 5]]
     )
@@ -98,6 +119,14 @@ def test_parquet(tmp_path):
     np.testing.assert_array_equal(
         numbers_of(found.without(wrong), described), [[1.5, 1, 0], [3.25, 1, 0]]
     )
+    (tmp_path / "t.parquet").rename(tmp_path / "t.data")
+    assert read_table(tmp_path / "t.data").rows == found.rows  # known by how it begins
+    pq.write_table(pyarrow.table({"a": [[1, 2], [3]]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"line 1, column 'a': \[1, 2\] is neither a number nor"):
+        describe(read_table(tmp_path / "t.parquet"), "a")
+    pq.write_table(pyarrow.table({"a": pyarrow.array([], "f8")}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t.parquet has no rows"):
+        read_table(tmp_path / "t.parquet")
     (tmp_path / "t.parquet").write_bytes(b"a,b\n")
     with pytest.raises(DataError, match=r"t.parquet is no Parquet file: "):
         read_table(tmp_path / "t.parquet")

@@ -45,6 +45,16 @@ def test_what_is_no_text(raw, said, tmp_path):
         load_text(tmp_path / "a.txt")
 
 
+def test_the_bytes_of_any_file(tmp_path):
+    raw = "naïve\n".encode("latin1") * 10
+    (tmp_path / "a.txt").write_bytes(raw)
+    text = load_text(tmp_path / "a.txt", unit="bytes")
+    assert bytes(np.concatenate([text.train, text.held_out]).astype(np.uint8)) == raw
+    (tmp_path / "a.txt").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a.txt is empty: a text to learn from is needed"):
+        load_text(tmp_path / "a.txt", unit="bytes")
+
+
 def test_unknown_characters_and_units():
     with pytest.raises(DataError, match="character 1 of the text is 'z', which is none of the 2"):
         Alphabet("ab").encode("az")

@@ -137,6 +137,7 @@ TEN = "".join(f"{n},{n % 2},{n * 1.5}\n" for n in range(10))
         ("x,y\n" + "1,7\n" * 12, "column 'y' is '7' in all rows"),
         ("y\n" + "1\n2\n" * 12, "has no column besides 'y' to predict it from"),
         ("x,y\n" + "".join(f"1,n{n}\n" for n in range(12)), "has 12 classes in 12 rows, which"),
+        ("x;y;z\n" + "1;2,5;3\n" * 12, "line 2, column 'y': '2,5' has a comma, as most"),
         (b"x,y,z\n1,2,\xe4\n", r"t.csv is not text in UTF-8: byte 10 \(line 2\) is 0xe4"),
     ],
 )
@@ -168,9 +169,36 @@ def test_broken_rows_are_left_out_and_counted(tmp_path, capsys):
     command = ["train", "csv", str(path), "--target", "size", "--epochs", "1", "--skip-broken"]
     assert main([*command, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "left out line 6: 2 cells for 4 columns\nleft out line 10: " in said
-    assert "3 rows left out, 238 used\n" in said
+    assert said.startswith(
+        "left out line 6: 2 cells for 4 columns\n"
+        "left out line 10: column 'a': 'x' is not a number\n"
+        "left out line 242: column 'kind': the cell is empty\n"
+        "3 rows left out, 238 used\n"
+        "regression of 'size' from numbers a, b; categories kind (3)\n"
+    )
     assert "regression of 'size': held out loss" in said
+
+
+def test_how_the_columns_were_understood(tmp_path, capsys):
+    numbers = {f"n{n}": A for n in range(7)}
+    path = written(tmp_path, text(**numbers, what=CLASS))
+    command = ["train", "csv", str(path), "--target", "what", "--epochs", "1", "--device", "cpu"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith(
+        "classification of 'what' (3 classes) from numbers n0, n1, n2, n3, n4 and 2 more\n"
+    )
+
+
+def test_a_parquet_file(tmp_path, capsys):
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    columns = {"a": A, "kind": pyarrow.array(KIND).dictionary_encode(), "ok": A > 1000, "y": SIZE}
+    pq.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    command = ["train", "csv", str(tmp_path / "t.parquet"), "--target", "y", "--epochs", "1"]
+    assert main([*command, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("regression of 'y' from numbers a, ok; categories kind (3)\n")
 
 
 def test_left_out_columns(tmp_path):
@@ -181,6 +209,11 @@ def test_left_out_columns(tmp_path):
     assert prepare(table, "size", drop=["id"]).features.shape == (COUNT, 1)
     with pytest.raises(DataError, match="has no column 'ID': its columns are id, a, size"):
         prepare(table, "size", drop=["ID"])
+    path.write_text("a;b;y\n" + "".join(f"1,5;{n};{n / 2}\n" for n in range(12)))
+    table = read_table(path)
+    with pytest.raises(DataError, match="has a comma"):
+        prepare(table, "y")
+    assert prepare(table, "y", drop=["a"]).features.shape == (12, 1)
 
 
 def test_resume_wants_the_same_data(tmp_path, capsys):

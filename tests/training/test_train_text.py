@@ -80,7 +80,10 @@ def test_bytes_on_the_command_line(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["train", "text", "{}/none.txt"], "No such file or directory: {}/none.txt"),
-        (["train", "text", "{}/short.txt"], "training part has 9 tokens, and a context of 128"),
+        (
+            ["train", "text", "{}/short.txt"],
+            "short.txt is too short: its training part has 9 tokens",
+        ),
         (["train", "text", "{}/empty.txt"], "{}/empty.txt is empty"),
         (["train", "text", "{}/latin.txt"], "byte 1 (line 1) is 0xe4; convert it"),
         (["sample", "{}/none"], "No such file or directory: {}/none"),
