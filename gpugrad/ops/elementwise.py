@@ -137,6 +137,19 @@ def _negated(vjp: Rule, plain: Rule) -> Rule:
     return negated
 
 
+def _quotient(vjp: Rule, product: Rule) -> Rule:
+    """The VJP of a divisor: where it was broadcast the sum comes first, then the division."""
+
+    def quotient(g: Any, b: Any, y: Any, fit: Any) -> Any:
+        if fit is None or fit.shape == g.shape:
+            return vjp(g, b, y, fit)
+        return -(product(g, y, fit) / b)
+
+    quotient.names = vjp.names  # type: ignore[attr-defined]
+    quotient.even = vjp.even  # type: ignore[attr-defined]
+    return quotient
+
+
 def widened(rule: Rule | None) -> Rule | None:
     """A JVP from a derivative: the product brought to the output's shape and dtype."""
     if rule is None:
@@ -200,6 +213,7 @@ subtract.vjp = (subtract.vjp[0], _negated(subtract.vjp[1], subtract.vjp[0]))
 multiply = binary("multiply", lambda g, b: g * b, lambda g, a: g * a)
 multiply.vjp = tuple(_by_dot(rule) for rule in multiply.vjp)
 divide = binary("divide", lambda g, b: g / b, lambda g, b, y: -(g / b) * y)
+divide.vjp = (divide.vjp[0], _quotient(divide.vjp[1], multiply.vjp[0]))
 negative = unary("negative", lambda g: -g)
 positive = unary("positive", lambda g: g)
 reciprocal = unary("reciprocal", lambda g, y: -g * y * y)

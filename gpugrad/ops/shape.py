@@ -92,7 +92,7 @@ def normal_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     if type(axis) is int:
-        return (normal_axis(axis, ndim),)
+        return (axis if 0 <= axis < ndim else normal_axis(axis, ndim),)
     axes = tuple([normal_axis(a, ndim) for a in (axis if isinstance(axis, Sequence) else (axis,))])
     if len(set(axes)) != len(axes):
         raise ValueError(f"axis {axis} names an axis twice")
