@@ -254,3 +254,16 @@ def test_a_graph_alone_notes_no_pulls():
     assert gg.viz.graph(account.loss, *HOST).pulls == {}
     w = gg.Array(np.ones(2), requires_grad=True)
     assert graph_of_loss((w * w).sum(), None).pulls == {}
+
+
+def test_a_models_parameters_are_called_as_in_python():
+    gg.random.seed(0)
+    model = gg.nn.Sequential(
+        gg.nn.Conv2d(1, 2, 3), gg.nn.ReLU(), gg.nn.Flatten(), gg.nn.Linear(8, 3)
+    )
+    x = np.ones((2, 1, 4, 4), "f4")
+    walk = Walk(graph_of_function(lambda m, x: m(x).sum(), (model, x), (0,), None, 64, True))
+    labels = [n["label"] for n in walk.data()["nodes"]]
+    assert {"m.layers[0].weight", "m.layers[3].bias", "x"} <= set(labels)
+    # A kernel is smaller than what comes out, but nothing is repeated to fit.
+    assert not any("repeated" in step["say"] for step in walk.data()["steps"])

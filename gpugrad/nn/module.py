@@ -84,7 +84,8 @@ class Module:
         super().__init_subclass__(**kwargs)
         # optree's annotations want a collection; any class will do.
         register: Any = optree.register_pytree_node
-        register(cls, _flatten, _unflatten(cls), namespace=EVERYWHERE)
+        entry = optree.GetAttrEntry  # paths are attributes: model.layers[0].weight
+        register(cls, _flatten, _unflatten(cls), path_entry_type=entry, namespace=EVERYWHERE)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; each subclass defines it."""

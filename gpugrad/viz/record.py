@@ -106,11 +106,11 @@ def graph_of_function(
         traced = []
         for n, (arg, name) in enumerate(zip(args, _argument_names(f, len(args), names))):
             leaves: list[Any]
-            paths, leaves, tree = optree.tree_flatten_with_path(arg)
+            paths, leaves, tree = optree.tree_flatten_with_accessor(arg)
             if argnums is not None and n in which:
                 check_differentiable(leaves, "viz.graph", n)
             for i, (path, leaf) in enumerate(zip(paths, leaves)):
-                label = name + "".join(f"[{key!r}]" for key in path)
+                label = path.codify(name)
                 if n in which and _has_gradient(leaf):
                     node = Leaf()
                     leaves[i] = enter(leaf, tape, node)
@@ -314,10 +314,10 @@ def _names_by_node(names: Mapping[str, Any]) -> dict[Any, str]:
     called: dict[Any, str] = {}
     for name, tree in names.items():
         leaves: list[Any]
-        paths, leaves, _ = optree.tree_flatten_with_path(tree)
+        paths, leaves, _ = optree.tree_flatten_with_accessor(tree)
         for path, leaf in zip(paths, leaves):
             if isinstance(leaf, Box) and leaf._trace is BASE:
-                called[leaf._payload] = name + "".join(f"[{key!r}]" for key in path)
+                called[leaf._payload] = path.codify(name)
     return called
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.core.primitive import registry
+from gpugrad.ops.elementwise import Elementwise
 from gpugrad.viz.local import WRITTEN
 from gpugrad.viz.model import Edge, Graph, Node, Numbers, Pull
 from gpugrad.viz.picture import MINUS, number
@@ -134,7 +136,8 @@ class Walk:
         return self._with_names(written.formula, node)
 
     def _repeated(self, node: Node) -> str:
-        if node.shape is None or self._primitive(node) in ("matmul", "dot"):
+        operation = registry.get(self._primitive(node))
+        if node.shape is None or not isinstance(operation, Elementwise):
             return ""
         for e in self.into[node.id]:
             source = self.graph.nodes[self.graph.edges[e].source]
