@@ -322,22 +322,24 @@ def _corners(n, low, up):
     return numpy.array([[0 <= j + d < n for j in range(n)] for d in range(-up, low + 1)])
 
 
-def test_scipy_linalg():
+def test_scipy_linalg(device):
     import gpugrad.compat.autograd.scipy.linalg as spla
 
     rng = numpy.random.default_rng(3)
     a, b, q = rng.random((3, 3)), rng.random((2, 2)), rng.random((3, 2))
-    check_grads(spla.sqrtm, order=2)(a @ a.T + 2 * numpy.eye(3))
-    check_grads(spla.solve_sylvester, (0, 1, 2))(a + numpy.eye(3), b + numpy.eye(2), q)
+    put = lambda *xs: [to_device(x, device) for x in xs]  # noqa: E731
+    check_grads(spla.sqrtm, order=2)(*put(a @ a.T + 2 * numpy.eye(3)))
+    check_grads(spla.solve_sylvester, (0, 1, 2))(*put(a + numpy.eye(3), b + numpy.eye(2), q))
     for low, up in ((1, 2), (2, 0)):
         diagonals = rng.random((low + up + 1, 5)) + 3 * (numpy.arange(low + up + 1) == up)[:, None]
         for rhs in (rng.random(5), rng.random((5, 2))):
             solve = lambda ab, r, bands=(low, up): spla.solve_banded(bands, ab, r)  # noqa: E731
-            check_grads(solve, (0, 1))(diagonals, rhs)
-        g = grad(lambda ab: np.sum(spla.solve_banded((low, up), ab, rhs)))(diagonals)  # noqa: B023
-        assert (g[~_corners(5, low, up)] == 0).all()
+            check_grads(solve, (0, 1))(*put(diagonals, rhs))
+        ab, rhs = put(diagonals, rhs)
+        g = grad(lambda ab: np.sum(spla.solve_banded((low, up), ab, rhs)))(ab)  # noqa: B023
+        assert (host(g)[~_corners(5, low, up)] == 0).all()
     assert spla.norm is importlib.import_module("scipy.linalg").norm
-    check_grads(spla.expm)(a)
+    check_grads(spla.expm)(*put(a))
 
 
 def test_scipy_names():

@@ -7,13 +7,14 @@ here are of what does not: projections, and products of a pair.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 from op_case import Sample, case
-from op_draw import Draw, Maker, nonzero
+from op_draw import Draw, Maker, nonzero, real
 
 import gpugrad.numpy as gnp
 import gpugrad.scipy.linalg as gsl
@@ -225,6 +226,78 @@ linalg_case("lstsq wide", system(extra=0), _lstsq)
 both("matrix_power", square, lambda xp, x: [xp.linalg.matrix_power(x, n) for n in (-2, 0, 3)])
 scipy_case("expm", square(), lambda xp, x: xp.expm(x / 2))
 scipy_case("expm complex", square(complexes=True), lambda xp, x: xp.expm(x / 2))
+
+
+def _with_root(shape: tuple[int, ...], complexes: bool = False) -> Maker:
+    """Matrices with eigenvalues in the right half-plane, and no symmetry."""
+
+    def make(rng: np.random.Generator) -> np.ndarray:
+        x = rng.uniform(-0.5, 0.5, shape)
+        x = x + 1j * rng.uniform(-0.5, 0.5, shape) if complexes else x
+        return x + 2 * np.eye(shape[-1])
+
+    return make
+
+
+def _each(f: Callable[..., Any], *stacks: np.ndarray) -> np.ndarray:
+    """A function of SciPy's that takes single matrices, of stacks of them."""
+    lead = np.broadcast_shapes(*[s.shape[:-2] for s in stacks])
+    stacks = tuple(np.broadcast_to(s, (*lead, *s.shape[-2:])) for s in stacks)
+    found = [f(*[s[at] for s in stacks]) for at in np.ndindex(lead)]
+    return np.stack(found).reshape(*lead, *found[0].shape)
+
+
+def _sqrtm(xp: Any, x: Any) -> Any:
+    return xp.sqrtm(x) if xp is gsl else _each(scipy.linalg.sqrtm, x)
+
+
+scipy_case("sqrtm", square(_with_root), _sqrtm)
+scipy_case("sqrtm complex", square(_with_root, complexes=True), _sqrtm)
+
+
+def _sylvester(xp: Any, a: Any, b: Any, q: Any) -> Any:
+    return (xp.solve_sylvester if xp is gsl else partial(_each, xp.solve_sylvester))(a, b, q)
+
+
+def _three(complexes: bool) -> Callable[[Draw], Sample]:
+    def sample(d: Draw) -> Sample:
+        m, n = d.integer(1, 3), d.integer(1, 2)
+        a, b, q = [s[-1:] for s in d.broadcastable(3)]
+        size = np.broadcast_shapes(a, b, q)
+        make = _with_root
+        return [
+            make((*a, m, m), complexes),
+            make((*b, n, n), complexes),
+            apart((*size, m, n), complexes),
+        ], {}
+
+    return sample
+
+
+scipy_case("solve_sylvester", _three(complexes=False), _sylvester)
+scipy_case("solve_sylvester complex", _three(complexes=True), _sylvester)
+
+
+def _bands(xp: Any, ab: Any, b: Any, low: int, up: int) -> Any:
+    run = partial(xp.solve_banded, (low, up))
+    if xp is gsl or (ab.ndim == 2 and b.ndim < 3):
+        return run(ab, b)
+    return _each(run, ab, b)
+
+
+def _diagonals(d: Draw) -> Sample:
+    low, up, n = d.integer(0, 2), d.integer(0, 2), d.integer(3, 4)
+    lead = d.shape(0, 1)
+    main = 4.0 * (np.arange(low + up + 1) == up)[:, None]
+
+    def make(rng: np.random.Generator) -> np.ndarray:
+        return main + rng.uniform(-1, 1, (*lead, low + up + 1, n))
+
+    right = (*lead, n, 2) if lead or d.flag() else (n,)
+    return [make, real(right)], {"low": low, "up": up}
+
+
+scipy_case("solve_banded", _diagonals, _bands)
 
 
 def _triangular(xp: Any, a: Any, b: Any) -> Any:
