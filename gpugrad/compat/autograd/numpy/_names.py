@@ -100,7 +100,9 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
                 lists = True
         if lists and (boxed or any(gathers(a) for a in args)):
             if several:
-                args = (as_arrays(*[_joined(v) for v in args[0]]), *args[1:])
+                boxed = holds_box(args[0])
+                if not _ARRAYS.issuperset(map(type, args[0])):
+                    args = (as_arrays(*[_joined(v) for v in args[0]]), *args[1:])
             elif name != "einsum":
                 args = (*as_arrays(*[_joined(v) for v in args[:count]]), *args[count:])
             elif isinstance(args[0], str):  # else the lists are subscripts
@@ -109,7 +111,19 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
             return ours(*args, **kwargs)
         return theirs(*args, **kwargs)
 
-    return serve
+    if count != 1 or not isinstance(theirs, np.ufunc):
+        return serve
+
+    @functools.wraps(theirs)
+    def serve_one(x: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if type(x) in BOX_TYPES and not args and not kwargs:  # what serve would come to, sooner
+            return ours(x)
+        return serve(x, *args, **kwargs)
+
+    return serve_one
+
+
+_ARRAYS = {*BOX_TYPES, np.ndarray}
 
 
 def holds_box(value: Any) -> bool:
