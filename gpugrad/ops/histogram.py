@@ -171,8 +171,8 @@ def histogramdd(
     weights
         What each point counts for.
     """
-    if shape_dtype(sample).ndim == 1:
-        sample = expand_dims(as_array(sample), 1)
+    if not isinstance(sample, list | tuple) and shape_dtype(sample).ndim == 1:
+        sample = expand_dims(sample, 1)
     if isinstance(sample, list | tuple):
         axes = [ravel(v) for v in as_arrays(*sample)]
     else:

@@ -14,8 +14,11 @@ from gpugrad.ops.creation import device_near
 _LOOSE = (bool, int, float, complex, list, tuple, range, np.generic)
 
 
-def _nested_box(x: Any) -> bool:
-    return any(_nested_box(v) for v in x) if isinstance(x, list | tuple) else isinstance(x, Box)
+def _nests(x: Any) -> bool:
+    """Whether there is a box, or an array of a device, in a list."""
+    if isinstance(x, list | tuple):
+        return any(_nests(v) for v in x)
+    return isinstance(x, Box) or is_cuda(x)
 
 
 def as_arrays(*values: Any) -> tuple[Any, ...]:
@@ -28,8 +31,8 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
     from gpugrad.ops.join import stack
 
     settled = [
-        stack([as_array(v) if _nested_box(v) else v for v in x])
-        if isinstance(x, list | tuple) and _nested_box(x)
+        stack([as_array(v) if _nests(v) else v for v in x])
+        if isinstance(x, list | tuple) and _nests(x)
         else x
         for x in values
     ]

@@ -16,8 +16,10 @@ from gpugrad.ops.complex import conj, is_complex, real
 from gpugrad.ops.concrete import like_operands
 from gpugrad.ops.creation import zeros_near
 from gpugrad.ops.diagonals import diagonal
-from gpugrad.ops.elementwise import gate, isnan, logical_not, sqrt, where
+from gpugrad.ops.elementwise import fmax, fmin, gate, isnan, logical_not, sqrt
+from gpugrad.ops.elementwise import where as choose
 from gpugrad.ops.join import concatenate
+from gpugrad.ops.masked import kept, started
 from gpugrad.ops.matmul import matmul
 from gpugrad.ops.operands import as_array, as_arrays
 from gpugrad.ops.reductions import argmax, argmin, max, max_p, mean, min, min_p, prod, root_p
@@ -155,17 +157,43 @@ def _filled(x: Any, value: float) -> tuple[Any, Any]:
     if not is_inexact(shape_dtype(x).dtype):
         return x, None
     good = logical_not(isnan(x))
-    return where(good, x, value), good
+    return choose(good, x, value), good
 
 
-def nansum(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
-    """Sum with NaN as 0; no gradient flows to a NaN."""
-    return sum(_filled(x, 0)[0], axis, dtype, keepdims=keepdims)
+def _unless(x: Any, mask: Any) -> Any:
+    """``x`` with NaN for what the mask leaves out."""
+    if mask is None:
+        return x
+    x = as_array(x)
+    return kept(x if is_inexact(shape_dtype(x).dtype) else x * 1.0, mask, np.nan)
 
 
-def nanprod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
-    """Product with NaN as 1; no gradient flows to a NaN."""
-    return prod(_filled(x, 1)[0], axis, dtype, keepdims=keepdims)
+def nansum(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
+    """Sum with NaN as 0, of what ``where`` keeps and ``initial``; no gradient flows to a NaN."""
+    filled = _filled(x, 0)[0]
+    return sum(filled, axis, dtype, keepdims=keepdims, initial=initial, where=where)
+
+
+def nanprod(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Any:
+    """Product with NaN as 1, of what ``where`` keeps and ``initial``; NaN gets no gradient."""
+    filled = _filled(x, 1)[0]
+    return prod(filled, axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
 
 def _rounded_once(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -183,9 +211,11 @@ def _rounded_once(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_rounded_once
-def nanmean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
-    """Mean of the elements that are no NaN; NaN where there is none."""
-    x, good = _filled(x, 0)
+def nanmean(
+    x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False, where: Any = None
+) -> Any:
+    """Mean of the elements that are no NaN, and that ``where`` keeps; NaN where there is none."""
+    x, good = _filled(_unless(x, where), 0)
     if good is None:
         return mean(x, axis, keepdims=keepdims)
     axes = normal_axes(axis, shape_dtype(x).ndim)
@@ -202,10 +232,17 @@ def _real_of(x: Any) -> np.dtype[Any]:
 
 @_rounded_once
 def nanvar(
-    x: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    correction: float | None = None,
+    keepdims: bool = False,
+    where: Any = None,
 ) -> Any:
-    """Variance of the elements that are no NaN; NaN where there are too few."""
-    x, good = _filled(x, 0)
+    """Variance of the elements that are no NaN, and that ``where`` keeps; NaN for too few."""
+    x, good = _filled(_unless(x, where), 0)
     if good is None:
         x = x * 1.0
         good = x == x
@@ -214,17 +251,24 @@ def nanvar(
     with np.errstate(divide="ignore", invalid="ignore"):
         off = gate(x - sum_p(x, axis=axes, keepdims=True) / count, good)
         squares = real(off * conj(off)) if is_complex(x) else off * off
-        left = count - ddof
-        out = sum_p(squares, axis=axes, keepdims=True) / where(left > 0, left, np.nan)
+        left = count - (ddof if correction is None else correction)
+        out = sum_p(squares, axis=axes, keepdims=True) / choose(left > 0, left, np.nan)
     return out if keepdims else squeeze(out, axes)
 
 
 @_rounded_once
 def nanstd(
-    x: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    correction: float | None = None,
+    keepdims: bool = False,
+    where: Any = None,
 ) -> Any:
-    """Standard deviation of the elements that are no NaN; of equal ones its gradient is 0."""
-    return root_p(nanvar(x, axis, ddof=ddof, keepdims=keepdims))
+    """The root of `nanvar`; of equal elements its gradient is 0."""
+    return root_p(nanvar(x, axis, ddof=ddof, correction=correction, keepdims=keepdims, where=where))
 
 
 def _nan_extreme(x: Any, axis: Any, keepdims: bool, primitive: Any, worst: float) -> Any:
@@ -234,17 +278,29 @@ def _nan_extreme(x: Any, axis: Any, keepdims: bool, primitive: Any, worst: float
     if good is None:
         return out
     some = sum_p(good, axis=axes, keepdims=keepdims) > 0
-    return where(some, out, np.nan)
+    return choose(some, out, np.nan)
 
 
-def nanmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """Largest of the elements that are no NaN; NaN where there is none."""
-    return _nan_extreme(x, axis, keepdims, max_p, -np.inf)
+def nanmax(
+    x: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Any:
+    """Largest of the elements that are no NaN; NaN where there is none.
+
+    ``where`` says which elements count, ``initial`` is one more that does.
+    """
+    out = _nan_extreme(_unless(x, where), axis, keepdims, max_p, -np.inf)
+    return started(out, initial, fmax)
 
 
-def nanmin(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """Smallest of the elements that are no NaN; NaN where there is none."""
-    return _nan_extreme(x, axis, keepdims, min_p, np.inf)
+def nanmin(
+    x: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Any:
+    """Smallest of the elements that are no NaN; NaN where there is none.
+
+    ``where`` says which elements count, ``initial`` is one more that does.
+    """
+    out = _nan_extreme(_unless(x, where), axis, keepdims, min_p, np.inf)
+    return started(out, initial, fmin)
 
 
 def nanargmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:

@@ -132,6 +132,30 @@ for _name in ("nansum", "nanprod", "nanmean", "nanmax", "nanmin"):
     case(_name, _holed_axes)
 for _name in ("nanvar", "nanstd"):
     case(_name, _holed_axes, low=False)
+KEPT = np.array([[True, True, True, False], [False, True, True, True]])
+OPTIONS: dict[str, dict[str, Any]] = {
+    **{name: {"initial": 5.0} for name in ("nansum", "nanprod", "nanmin")},
+    "nanmax": {"initial": -5.0},
+    "nanmean": {},
+    **{name: {"correction": 0.5} for name in ("nanvar", "nanstd")},
+}
+
+
+def _some_of(name: str, numpy: Any) -> Any:
+    def f(x: Any, mask: Any, axis: Any) -> Any:
+        return getattr(numpy, name)(x, axis=axis, where=mask, **OPTIONS[name])
+
+    return f
+
+
+for _name in OPTIONS:
+    case(
+        f"{_name} of some",
+        lambda d: ([holed((2, 4)), lambda rng: KEPT], {"axis": d.pick([None, 1])}),
+        _some_of(_name, gnp),
+        _some_of(_name, np),
+        low=_name not in ("nanvar", "nanstd"),
+    )
 case("nanvar complex", lambda d: ([complexes((3, 2))], {"axis": 0, "ddof": 1}), low=False)
 case("nanmean of integers", over_axes(integers))
 for _name in ("nanargmax", "nanargmin"):

@@ -10,6 +10,7 @@ import pytest
 
 import gpugrad as gg
 import gpugrad.numpy as gnp
+from gpugrad.device import CPU, to_device
 
 MATRIX = [[2.0, 1.0, 0.5], [1.0, 3.0, 0.2], [0.5, 0.2, 4.0]]
 VECTOR = [0.2, 0.3, 0.5]
@@ -132,6 +133,12 @@ FUNCTIONS = {
     "take": lambda np, x: np.take(x, [0, 2]),
     "concatenate": lambda np, x: np.concatenate([[x[0], 1.0], x]),
 }
+
+
+def test_a_list_of_raw_arrays_of_a_device(device):
+    x = to_device(X, device)
+    assert type(gnp.mean([x, 2 * x])) is type(gnp.mean(x))
+    np.testing.assert_allclose(to_device(gnp.add([x, x], 1.0), CPU), np.stack([X, X]) + 1)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
