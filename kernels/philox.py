@@ -44,7 +44,8 @@ def bits(state: Any, shape: tuple[int, ...]) -> Any:
     Notes
     -----
     Word ``i`` is word ``i % 4`` of Philox 4x32-10 with the counter ``(i // 4, state[2:])``, two
-    words for ``i // 4``. Bytes moved: those written, and 16.
+    words for ``i // 4``. Bytes it must move: those written, and 16; on CUDA
+    16 for each warp, some 3 per cent.
 
     Examples
     --------

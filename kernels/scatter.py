@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gpugrad.kernels.source import C_NAMES, function, grid
+from gpugrad.kernels.source import C_NAMES, function
 
 
 def add_rows(out: Any, rows: Any, values: Any) -> None:
@@ -28,8 +28,9 @@ def add_rows(out: Any, rows: Any, values: Any) -> None:
     -----
     Bytes it must move, for elements of ``s`` bytes, indices of ``k`` and D distinct rows:
     ``N*C*s`` of values, ``N*k`` of rows, and ``2*D*C*s`` to read and write ``out``. On CUDA it
-    moves these, plus ``16*N`` and the radix sort of N keys for the order; each thread rereads the
-    8 bytes of order and the k of the row for every 16 bytes of columns, which the cache serves.
+    moves these, plus ``8*N`` for the order and the radix sort of N keys that makes it. A block has
+    some 16 KB of values: ``8 + k`` bytes more for each, and for each value of a run that goes on
+    in another block's, again for every 16 bytes of columns.
 
     Examples
     --------
@@ -84,7 +85,9 @@ def _cuda(out: Any, rows: Any, values: Any) -> None:
     width = pack_width(out, values)
     kernel = function("scatter", expression(out.dtype.name, rows.dtype.name, width))
     packs = out.shape[1] // width
-    kernel(*grid(len(rows) * packs), (out, rows, order, values, len(rows), packs, len(out)))
+    each = max(1, 1024 // packs)  # places of the order for a block
+    sizes = (np.int64(len(rows)), np.int64(packs), np.int64(len(out)), np.int32(each))
+    kernel((-(-len(rows) // each),), (256,), (out, rows, order, values, *sizes))
 
 
 def pack_width(out: Any, values: Any) -> int:

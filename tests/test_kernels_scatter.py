@@ -68,11 +68,11 @@ def test_narrow_elements_are_summed_in_float32(device, xp):
     assert out.tolist() == [[2112] * 8]
 
 
-def test_more_work_than_threads(cuda, monkeypatch):
-    monkeypatch.setattr(scatter, "grid", lambda threads: ((2,), (32,)))
+@pytest.mark.parametrize("columns", [1, 2, 8, 1200])
+def test_runs_over_several_blocks(cuda, columns):
     rng = np.random.default_rng(1)
-    out, values = random(rng, (30, 8), "float32"), random(rng, (500, 8), "float32")
-    rows = rng.integers(0, 30, 500)
+    out, values = random(rng, (30, columns), "float32"), random(rng, (5000, columns), "float32")
+    rows = np.where(rng.random(5000) < 0.5, 7, rng.integers(0, 30, 5000))
     got = cuda.asarray(out)
     scatter.add_rows(got, cuda.asarray(rows), cuda.asarray(values))
     np.testing.assert_array_equal(got.get(), reference(out, rows, values))

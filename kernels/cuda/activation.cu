@@ -24,13 +24,16 @@ struct Dropout {
 template <typename A, bool DROP> struct Mask {
     A scale;
     uint32 threshold;
-    uint32 state[4];
+    const uint32* state;    // in shared memory: read once for the block
 
     __device__ explicit Mask(const Dropout& d) {
         if (DROP) {
+            __shared__ uint32 kept[4];
+            if (threadIdx.x < 4) kept[threadIdx.x] = d.state[threadIdx.x];
+            __syncthreads();
             scale = (A)(1.0 / (1.0 - d.rate));
             threshold = d.threshold;
-            for (int i = 0; i < 4; i++) state[i] = d.state[i];
+            state = kept;
         }
     }
 
@@ -120,7 +123,7 @@ __device__ void gather(const A (&sum)[V], A* partial, const Shape& s, int64 colu
 
 // y = dropout(act(x + bias)).
 template <typename T, int V, typename Act, bool DROP>
-__global__ void __launch_bounds__(32 * WARPS, 4)
+__global__ void __launch_bounds__(32 * WARPS, sizeof(T) == 2 && DROP ? 3 : 4)
 forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d) {
     typedef typename Wide<T>::type A;
     const Act act(p);
@@ -201,7 +204,7 @@ template <int V> __device__ int64 left_half(const Place<V>& place, const Shape& 
 }
 
 template <typename T, int V, typename Act, bool DROP>
-__global__ void __launch_bounds__(32 * WARPS, 4)
+__global__ void __launch_bounds__(32 * WARPS, sizeof(T) == 2 && DROP ? 2 : 4)
 gated_forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d) {
     typedef typename Wide<T>::type A;
     const Act act(p);

@@ -21,12 +21,19 @@ __device__ __forceinline__ Words philox(uint32 c0, uint32 c1, uint32 c2, uint32 
     return {{c0, c1, c2, c3}};
 }
 
+// Four words, read once for a warp, all of whose threads call this.
+__device__ void read_state(uint32 (&state)[4], const uint32* from) {
+    const uint32 word = threadIdx.x % 32 < 4 ? from[threadIdx.x % 4] : 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++) state[i] = __shfl_sync(0xffffffffu, word, i);
+}
+
 // A stream of words: `state` holds the key (two words) and the upper half of the counter.
 struct Stream {
     uint32 state[4];
 
     __device__ explicit Stream(const uint32* from) {
-        for (int i = 0; i < 4; i++) state[i] = from[i];
+        read_state(state, from);
     }
 
     // Words 4q to 4q + 3.

@@ -18,32 +18,47 @@ template <typename A, typename T> __device__ void add(A& sum, T x) { sum += (A)x
 __device__ void add(float2& sum, float2 x) { sum.x += x.x; sum.y += x.y; }
 __device__ void add(double2& sum, double2 x) { sum.x += x.x; sum.y += x.y; }
 
-// One thread for each pack of columns of the first of a run: `order` sorts `rows` stably, so the
-// thread walks its run in the order of i and adds as a loop over i would, bit for bit.
+// `order` sorts `rows` stably. A block has `each` places of it, whose rows it reads once, and a thread
+// for each pack of columns of the first of a run: it walks its run in the order of i and adds as a
+// loop over i would, bit for bit.
 template <typename T, typename I, int V>
-__global__ void add_rows(T* out, const I* rows, const int64* order, const T* values,
-                         int64 count, int64 packs, int64 height) {
+__global__ void __launch_bounds__(256)
+add_rows(T* out, const I* rows, const int64* order, const T* values, int64 count, int64 packs,
+         int64 height, int each) {
     typedef typename Sum<T>::type A;
+    __shared__ int64 sources[1024], numbers[1025];    // numbers[k + 1] of sources[k]
     const Pack<T, V>* from = (const Pack<T, V>*)values;
     Pack<T, V>* to = (Pack<T, V>*)out;
-    const int64 stride = (int64)gridDim.x * blockDim.x;
-    for (int64 t = (int64)blockIdx.x * blockDim.x + threadIdx.x; t < count * packs; t += stride) {
-        int64 i = t / packs;
-        const int64 column = t - i * packs;
-        int64 source = order[i];
-        const I row = rows[source];
-        if (i > 0 && rows[order[i - 1]] == row) continue;    // inside a run
+    const int64 first = (int64)blockIdx.x * each;
+    const int places = (int)(first + each < count ? each : count - first);
+    for (int k = threadIdx.x; k <= places; k += 256) {
+        const int64 i = first + k - 1, source = i < 0 ? 0 : order[i];
+        numbers[k] = i < 0 ? -1 : (int64)rows[source];
+        if (k > 0) sources[k - 1] = source;
+    }
+    __syncthreads();
+    for (int64 t = threadIdx.x; t < places * packs; t += 256) {
+        int k = (int)(t / packs);
+        const int64 column = t - k * packs, row = numbers[k + 1];
+        if (row == numbers[k]) continue;    // inside a run
         if ((unsigned long long)row >= (unsigned long long)height) continue;    // no such row
-        Pack<T, V> pack = to[(int64)row * packs + column];
+        Pack<T, V> pack = to[row * packs + column];
         A sum[V];
         for (int v = 0; v < V; v++) sum[v] = (A)pack.at[v];
-        do {
+        int64 source = sources[k];
+        for (int64 i = first + k;;) {
             pack = from[source * packs + column];
             for (int v = 0; v < V; v++) add(sum[v], pack.at[v]);
             if (++i == count) break;
-            source = order[i];
-        } while (rows[source] == row);
+            if (++k < places) {
+                if (numbers[k + 1] != row) break;
+                source = sources[k];
+            } else {    // the run goes on behind this block's places
+                source = order[i];
+                if ((int64)rows[source] != row) break;
+            }
+        }
         for (int v = 0; v < V; v++) pack.at[v] = (T)sum[v];
-        to[(int64)row * packs + column] = pack;
+        to[row * packs + column] = pack;
     }
 }
