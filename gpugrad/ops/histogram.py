@@ -171,11 +171,11 @@ def histogramdd(
     weights
         What each point counts for.
     """
-    if not isinstance(sample, list | tuple) and shape_dtype(sample).ndim == 1:
-        sample = expand_dims(sample, 1)
-    if isinstance(sample, list | tuple):
+    if isinstance(sample, list | tuple) and shape_dtype(sample[0]).ndim:
         axes = [ravel(v) for v in as_arrays(*sample)]
     else:
+        sample = as_array(sample)
+        sample = expand_dims(sample, 1) if sample.ndim == 1 else sample
         axes = [getitem(sample, (slice(None), i)) for i in builtins.range(sample.shape[1])]
     rank = len(axes)
     each = [bins] * rank if isinstance(bins, int | np.integer) else list(bins)
