@@ -546,6 +546,15 @@ class Array(Box):
     __ilshift__ = operators.in_place(elementwise.left_shift, operator.ilshift)
     __irshift__ = operators.in_place(elementwise.right_shift, operator.irshift)
 
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Any, Any]:
+        return other // self, other % self
+
+    def __round__(self, decimals: int = 0) -> Any:
+        return clip.round(self, decimals)
+
     def __neg__(self) -> Any:
         return elementwise.negative(self)
 

@@ -147,7 +147,7 @@ def met_in() -> str | None:
     while frame is not None:
         library = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if library in _LIBRARIES:
-            name = f"{library}'s {frame.f_code.co_name}"
+            name = f"{library}'s {frame.f_code.co_qualname.removesuffix('.__call__')}"
         elif name is not None or library != "gpugrad":
             break
         frame = frame.f_back

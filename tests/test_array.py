@@ -243,6 +243,13 @@ def test_operators_of_one_operand(device):
     same(+wrap(device, x), +x)
     same(abs(wrap(device, x)), abs(x))
     same(~wrap(device, [True, False]), np.array([False, True]))
+    same(round(wrap(device, [1.26, 2.0]), 1), np.array([1.3, 2.0]))
+    for got, want in zip(
+        (*divmod(wrap(device, x), 1.5), *divmod(5.0, wrap(device, x))),
+        (*divmod(x, 1.5), *divmod(5.0, x)),
+        strict=True,
+    ):
+        same(got, want)
 
 
 def test_gradients_through_reflected_operators(device):

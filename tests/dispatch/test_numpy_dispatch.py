@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.special
+import scipy.stats
 from numpy.testing import overrides
 
 import gpugrad as gg
@@ -248,6 +252,34 @@ def test_arguments_mean_what_they_mean_to_numpy(device, name):
 def test_an_argument_is_never_dropped(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call(gg.Array(X, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda x: scipy.linalg.expm(x), "scipy's expm"),
+        (lambda x: scipy.stats.norm.logpdf(x), "scipy's rv_continuous.logpdf"),
+        (lambda x: np.vectorize(abs)(x), "numpy's vectorize"),
+        (lambda x: np.emath.sqrt(x), "numpy.emath.sqrt has no rule.*complex"),
+        (lambda x: np.asarray(x), "np.asarray"),
+        (lambda x: np.array([x[0, 0], 1.0]), "np.asarray"),
+        (lambda x: math.sin(x[0, 0]), "float of an array"),
+        (lambda x: scipy.special.ellipk(x), "ellipk has no rule"),
+    ],
+)
+def test_what_knows_nothing_of_arrays_is_named(call, name):
+    with pytest.raises(TypeError, match=name):
+        call(gg.Array(X, requires_grad=True) * 1.0)
+
+
+def test_integers_have_no_gradient_to_lose():
+    x = gg.Array(X, requires_grad=True) * 1.0
+    np.testing.assert_array_equal(np.asarray(x, dtype=int), X.astype(int))
+    assert np.int64(x[0, 2]) == 2
+    with pytest.raises(TypeError, match="gradient would be lost"):
+        np.asarray(x, dtype=np.float32)
+    with pytest.raises(TypeError, match="under vmap"):
+        gg.vmap(lambda r: np.asarray(r, dtype=int))(X)
 
 
 def test_translation_by_name_and_place():
