@@ -6,6 +6,7 @@ import math
 import operator
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NoReturn
 from weakref import ref
 
@@ -445,6 +446,8 @@ class Array(Box):
         raise TypeError("only a leaf or a constant can be deep-copied: use x.detach()")
 
     def __reduce__(self) -> Any:
+        if self.requires_grad:
+            return partial(Array, requires_grad=True), (self._value,)
         if self._trace is not None:
             raise TypeError("an array that is being differentiated cannot be pickled: x.detach()")
         return Array, (self._value,)

@@ -130,9 +130,11 @@ def test_copies(device):
         y[0] = 9
         assert x.tolist() == [1, 2]
     w = leaf(device)
-    assert copy.deepcopy(w).requires_grad
+    for v in (copy.deepcopy(w), pickle.loads(pickle.dumps(w))):
+        assert (v.requires_grad, v.device) == (True, device)
+        np.testing.assert_array_equal(v.numpy(), w.numpy())
     with pytest.raises(TypeError, match="cannot be pickled"):
-        pickle.dumps(w)
+        pickle.dumps(w * 2)
     with pytest.raises(TypeError, match="deep-copied"):
         copy.deepcopy(w * 2)
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.nn.softmax import floating
-from gpugrad.numpy import asarray, moveaxis, ravel, reshape
-from gpugrad.ops.cast import cast
+from gpugrad.nn.softmax import floating, log_softmax
+from gpugrad.numpy import asarray, mean, moveaxis, ravel, reshape, sum
+from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.creation import raw_of
 from gpugrad.ops.cross_entropy import class_loss
 from gpugrad.ops.losses import mean_cross_entropy_p
@@ -51,7 +51,9 @@ def cross_entropy(
         Scores before any softmax, of shape (N, C), (C,), or (N, C, ...), for C classes.
     target : array of int
         The true classes, 0 to C - 1: of the scores' shape without the class axis. Others are an
-        error on the CPU; on CUDA, where looking would wait for the device, they give NaN.
+        error on the CPU; on CUDA, where looking would wait for the device, they give NaN. Or
+        probabilities of all classes, of the scores' shape; the mean is then over the samples,
+        and ``ignore_index`` counts for nothing.
     weight : (C,) array, optional
         Of each class. The mean is over the weights of the true classes.
     ignore_index : int
@@ -87,14 +89,20 @@ def cross_entropy(
         raise ValueError(
             f"cross_entropy: reduction={reduction!r} is none of 'mean', 'sum' and 'none'"
         )
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is from 0 to 1, got {label_smoothing}")
     scores, classes = shape_dtype(input), shape_dtype(target)
-    if classes.dtype.kind not in "iu":
+    likely = is_inexact(classes.dtype) and classes.shape == scores.shape
+    if classes.dtype.kind not in "iu" and not likely:
         raise TypeError(
-            f"cross_entropy: target holds the classes' numbers, integers; got {classes.dtype}"
+            "cross_entropy: target holds the classes' numbers, integers; or their probabilities, "
+            f"of the input's shape {scores.shape}; got {classes.dtype} of shape {classes.shape}"
         )
     if not scores.shape:
         raise ValueError("cross_entropy: input needs an axis of classes, got a single number")
     axis = min(1, scores.ndim - 1)
+    if likely:
+        return _of_probabilities(input, target, weight, reduction, label_smoothing, axis)
     expected = scores.shape[:axis] + scores.shape[axis + 1 :]
     if classes.shape != expected:
         raise ValueError(
@@ -103,8 +111,6 @@ def cross_entropy(
         )
     if classes.weak:
         target = asarray(target)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing is from 0 to 1, got {label_smoothing}")
     rows = floating("cross_entropy", input)
     if axis != scores.ndim - 1:
         rows = moveaxis(rows, axis, -1)
@@ -120,3 +126,17 @@ def cross_entropy(
         rows, ravel(target), weight, index(ignore_index), float(label_smoothing), reduction
     )
     return reshape(loss, expected) if reduction == "none" else loss
+
+
+def _of_probabilities(
+    input: Any, target: Any, weight: Any, reduction: str, smoothing: float, axis: int
+) -> Any:
+    logs = log_softmax(input, axis)
+    many = shape_dtype(logs).shape[axis]
+    terms = logs * ((1 - smoothing) * target + smoothing / many if smoothing else target)
+    if weight is not None:
+        terms = terms * reshape(weight, (many, *[1] * (shape_dtype(logs).ndim - axis - 1)))
+    losses = cast(-sum(terms, axis=axis), shape_dtype(logs).dtype)
+    if reduction == "none":
+        return losses
+    return sum(losses) if reduction == "sum" else mean(losses)

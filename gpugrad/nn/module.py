@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import optree
@@ -12,6 +12,7 @@ from optree.registry import __GLOBAL_NAMESPACE as EVERYWHERE
 from gpugrad.array import Array
 from gpugrad.core.box import Box
 from gpugrad.device import Device
+from gpugrad.numpy.creation import zeros_like
 
 M = TypeVar("M", bound="Module")
 
@@ -38,6 +39,13 @@ class Buffer:
 
     def __repr__(self) -> str:
         return f"Buffer({self.value!r})"
+
+
+class Unmatched(NamedTuple):
+    """Names of `Module.load_state_dict` that only one side has."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Module:
@@ -165,7 +173,7 @@ class Module:
         buffers = self._named("", lambda part: isinstance(part, Buffer))
         return {**found, **{name: b for name, b in buffers if b.persistent}}
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
         """Write arrays of ``state`` into the parameters and buffers of the same names.
 
         Parameters
@@ -175,6 +183,11 @@ class Module:
             shared parameter one name is enough; if there are more, the last one counts.
         strict : bool
             Whether the names must be the same on both sides.
+
+        Returns
+        -------
+        Unmatched
+            The names that ``state`` has not, and those that it has too many.
 
         Raises
         ------
@@ -204,6 +217,7 @@ class Module:
                 )
             ready[id(parts[name])] = new
         self._renew(lambda part, value: ready.get(id(part), value))
+        return Unmatched(missing, unexpected)
 
     def _renew(self, change: Callable[[Any, Array], Array]) -> Self:
         """Put ``change(part, value)`` in each parameter and buffer, which stay the same objects."""
@@ -214,12 +228,21 @@ class Module:
                 part._replace(change(part, part.detach()))
         return self
 
-    def to(self, device: str | Device | None = None, dtype: Any = None) -> Self:
+    def to(self, device: Any = None, dtype: Any = None) -> Self:
         """Move parameters and buffers, and cast those of floating-point type; returns itself.
 
         Gradients are forgotten. An optimizer that has taken steps keeps its states where they are,
         so it is made after this.
+
+        Parameters
+        ----------
+        device : str or Device, optional
+            Where to; or, as in PyTorch, the dtype.
+        dtype : dtype, optional
+            Of floating point.
         """
+        if dtype is None and _is_dtype(device):
+            device, dtype = None, device
 
         def change(_: Any, a: Array) -> Array:
             a = a if device is None else a.to(device)
@@ -233,10 +256,9 @@ class Module:
             p.requires_grad = requires_grad
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for p in self.parameters():
-            p.grad = None
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set them to zeros."""
+        forget(self.parameters(), set_to_none)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode (dropout drops, batch norm counts) here and inside; returns itself."""
@@ -278,6 +300,18 @@ def parameter(value: Any, dtype: Any = None, *, device: str | Device | None = No
 
 def _join(path: str, name: object) -> str:
     return ".".join([part for part in (path, str(name)) if part])  # what wraps has no name
+
+
+def forget(parameters: Iterable[Array], set_to_none: bool) -> None:
+    """Take away gradients, or set those that there are to zeros."""
+    for p in parameters:
+        p.grad = None if set_to_none or p.grad is None else zeros_like(p.grad)
+
+
+def _is_dtype(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in ("float16", "bfloat16", "float32", "float64")
+    return isinstance(value, type | np.dtype)
 
 
 def _is_array(part: Any) -> bool:

@@ -13,6 +13,7 @@ from gpugrad.core.box import strip
 from gpugrad.device import device_of, namespace, on
 from gpugrad.kernels.average import average
 from gpugrad.kernels.many import wide
+from gpugrad.nn.module import forget
 from gpugrad.ops.creation import raw_of
 
 Group = dict[str, Any]
@@ -62,6 +63,7 @@ class Optimizer:
         unknown = sorted(group.keys() - self.defaults.keys() - {"params", "initial_lr"})
         if unknown:
             raise ValueError(f"{type(self).__name__}: no settings {unknown} exist")
+        self._check({**self.defaults, **group})
         params = group["params"]
         params = [params] if isinstance(params, Array) else list(params)
         known = {id(p) for g in self.param_groups for p in g["params"]}
@@ -80,11 +82,18 @@ class Optimizer:
                 p._value = np.array(p._value)
         self.param_groups.append({**self.defaults, **group, "params": params})
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                p.grad = None
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        name = type(self).__name__
+        for key in ("lr", "eps", "weight_decay", "momentum"):
+            value = settings.get(key)
+            if isinstance(value, int | float) and not value >= 0:
+                raise ValueError(f"{name}: {key} is not negative, got {value}")
+        if any(not 0 <= beta < 1 for beta in settings.get("betas", ())):
+            raise ValueError(f"{name}: betas are from 0 to less than 1, got {settings['betas']}")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set them to zeros."""
+        forget(self._parameters(), set_to_none)
 
     def step(
         self, grads: Any = None, *, max_norm: float | None = None, unscale: Any = None

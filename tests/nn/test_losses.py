@@ -38,6 +38,33 @@ def test_as_pytorch(case, reduction, device):
     np.testing.assert_allclose(g.numpy(), tx.grad.numpy(), rtol=1e-9, atol=1e-12)
 
 
+SOFT = {
+    "rows": {},
+    "one sample": {},
+    "pixels": {"label_smoothing": 0.2},
+    "far apart": {"weight": np.array([0.5, 2.0, 1.5])},
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("case", SOFT)
+def test_probabilities_as_pytorch(case, reduction, device):
+    logits, _ = CASES[case]
+    target = RNG.random(logits.shape)
+    target /= target.sum(min(1, logits.ndim - 1), keepdims=True)
+    options = SOFT[case]
+    peers = [torch.tensor(v, requires_grad=True) for v in (logits, target)]
+    more = {k: torch.tensor(v) if k == "weight" else v for k, v in options.items()}
+    want = torch.nn.functional.cross_entropy(*peers, **more, reduction=reduction)
+    want.sum().backward()
+    mine = {k: gg.Array(v, device=device) if k == "weight" else v for k, v in options.items()}
+    given = [gg.Array(v, device=device) for v in (logits, target)]
+    y, pull = gg.vjp(lambda x, p: cross_entropy(x, p, **mine, reduction=reduction), *given)
+    np.testing.assert_allclose(y.numpy(), want.detach().numpy(), rtol=1e-12)
+    for g, p in zip(pull(gg.numpy.ones_like(y)), peers, strict=True):
+        np.testing.assert_allclose(g.numpy(), p.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
 def test_mean_is_the_default(device):
     logits, labels = (gg.Array(v, device=device) for v in CASES["rows"])
     assert (
@@ -63,7 +90,13 @@ def test_raw_arrays_in_and_out():
 @pytest.mark.parametrize(
     ("logits", "labels", "reduction", "error", "message"),
     [
-        (np.ones((2, 3)), np.ones(2), "mean", TypeError, "integers; got float64"),
+        (
+            np.ones((2, 3)),
+            np.ones(2),
+            "mean",
+            TypeError,
+            r"probabilities.*got float64 of shape \(2,\)",
+        ),
         (np.ones((2, 3)), np.ones(3, int), "mean", ValueError, r"target of shape \(2,\), got \(3,"),
         (np.ones((2, 3)), np.ones((2, 3), int), "mean", ValueError, r"got \(2, 3\)"),
         (np.array(1.0), 0, "mean", ValueError, "an axis of classes"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections import OrderedDict
 
 import numpy as np
@@ -119,10 +121,32 @@ def test_a_state_that_does_not_fit_changes_nothing(change, kind, message):
         np.testing.assert_array_equal(value.numpy(), before[name])
 
 
+def test_what_did_not_match_is_told():
+    model = Net()
+    assert model.load_state_dict(model.state_dict()) == ([], [])
+    state = {"scale": np.array(3.0), "other": np.ones(2)}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert (sorted([*missing, "scale"]), unexpected) == (sorted([*NAMES, "calls"]), ["other"])
+    assert model.scale.item() == 3
+
+
+def test_models_are_copied_and_pickled(device):
+    model = Net(device)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert all(p.requires_grad for p in other.parameters())
+        np.testing.assert_array_equal(
+            other(gg.Array(X, device=device)).numpy(), model(gg.Array(X, device=device)).numpy()
+        )
+        other.scale.requires_grad = False
+        assert model.scale.requires_grad
+
+
 def test_moving_and_casting(device):
     model = Net().to(device, dtype="float32")
     assert {(p.device, str(p.dtype)) for p in model.parameters()} == {(device, "float32")}
     assert model.calls.value.dtype == int
+    for dtype in ("float16", np.float64, np.dtype("float32")):  # alone, as PyTorch takes it
+        assert {p.dtype for p in model.to(dtype).parameters()} == {np.dtype(dtype)}
     assert model.calls.value.device == device
 
 
@@ -256,6 +280,8 @@ def test_modes_and_gradients():
     assert not loss(model, X).requires_grad
     model.requires_grad_()
     loss(model, X).backward()
+    model.zero_grad(set_to_none=False)
+    assert not any(p.grad.numpy().any() for p in model.parameters())
     model.zero_grad()
     assert all(p.grad is None for p in model.parameters())
 

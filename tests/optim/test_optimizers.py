@@ -16,6 +16,19 @@ OURS = {
     "adam": (optim.Adam, {"lr": 0.02, "weight_decay": 0.01}),
     "amsgrad": (optim.Adam, {"lr": 0.02, "amsgrad": True, "betas": (0.8, 0.9)}),
     "adamw": (optim.AdamW, {"lr": 0.02}),
+    "adamw up": (
+        optim.AdamW,
+        {"lr": 0.005, "weight_decay": 0.3, "eps": 1e-3, "amsgrad": True, "maximize": True},
+    ),
+    "adagrad up": (optim.Adagrad, {"lr": 0.01, "eps": 0.1, "maximize": True}),
+    "rmsprop up": (
+        optim.RMSprop,
+        {"lr": 0.003, "alpha": 0.8, "eps": 0.1, "momentum": 0.5, "maximize": True},
+    ),
+    "adafactor up": (
+        optim.Adafactor,
+        {"lr": 0.01, "beta2_decay": -0.5, "d": 2.0, "maximize": True},
+    ),
     "adagrad": (
         optim.Adagrad,
         {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.01, "initial_accumulator_value": 0.1},
@@ -210,6 +223,31 @@ def test_bad_input_changes_nothing(name):
         run(optimizer, [gg.Array(np.ones(p.shape)) for p in params])
     for p, r in zip(params, raw, strict=True):
         np.testing.assert_array_equal(p.numpy(), r)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": -0.1}, "lr is not negative, got -0.1"),
+        ({"eps": -1.0}, "eps is not negative"),
+        ({"weight_decay": -1.0}, "weight_decay is not negative"),
+        ({"lr": float("nan")}, "lr is not negative, got nan"),
+        ({"betas": (0.9, 1.0)}, r"betas are from 0 to less than 1, got \(0.9, 1.0\)"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        optim.AdamW([gg.Array(np.ones(2))], **settings)
+
+
+def test_gradients_may_be_set_to_zeros():
+    w = gg.Array(np.ones(2), requires_grad=True)
+    (w * w).sum().backward()
+    optimizer = optim.SGD([w], 0.1)
+    optimizer.zero_grad(set_to_none=False)
+    assert w.grad.tolist() == [0, 0]
+    optimizer.zero_grad()
+    assert w.grad is None
 
 
 def test_none_is_an_error():
