@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -78,3 +81,27 @@ def test_an_unknown_activation_is_named():
     x, y = make_moons(20, random_state=0)
     with pytest.raises(ValueError, match="activation='sine' is none of"):
         Classifier(activation="sine").fit(x, y)
+
+
+ARRAY_API = """
+import warnings
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from gpugrad.interop.sklearn import Classifier, Regressor
+
+warnings.simplefilter("ignore")
+ran = 0
+for given in (Classifier(), Regressor()):
+    for estimator, check in estimator_checks_generator(given):
+        if "array_api" in getattr(check, "func", check).__name__:
+            check(estimator)
+            ran += 1
+assert ran
+"""
+
+
+def test_the_check_that_scipy_must_be_told_of_before_it_is_imported():
+    environment = os.environ | {"SCIPY_ARRAY_API": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", ARRAY_API], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
