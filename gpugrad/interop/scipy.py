@@ -10,7 +10,6 @@ import numpy as np
 from scipy import optimize
 
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.core.box import strip
 from gpugrad.device import CPU, device_of, to_device
 from gpugrad.ops.cast import is_inexact
 from gpugrad.ops.creation import raw_of
@@ -51,7 +50,7 @@ class _Vector:
         for leaf, like in zip(self.leaves, self.likes, strict=True):
             part = vector[at : at + like.size].reshape(like.shape).astype(like.dtype)
             at += like.size
-            out.append(as_input(to_device(part, device_of(strip(leaf))), leaf))
+            out.append(as_input(to_device(part, device_of(raw_of(leaf))), leaf))
         return unflatten(self.tree, out)
 
 

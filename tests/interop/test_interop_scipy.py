@@ -63,6 +63,26 @@ def test_pytrees_keep_their_dtypes_and_kinds(xp):
     assert seen[-1].keys() == x0.keys()
 
 
+def test_models_and_parameters(device):
+    gg.random.seed(0)
+    own = {"dtype": "float64", "device": device}
+    model = gg.nn.Sequential(gg.nn.Linear(2, 8, **own), gg.nn.tanh, gg.nn.Linear(8, 1, **own))
+    x = gg.Array(np.random.default_rng(0).normal(size=(20, 2)), device=device)
+    y = (x[:, 0] * x[:, 1])[:, None]
+
+    def misfit(model, x, y):
+        return gg.nn.mse_loss(model(x), y)
+
+    found = gg.interop.scipy.minimize(misfit, model, (x, y), options={"maxiter": 200})
+    assert found.fun < 1e-3
+    assert float(misfit(found.x, x, y)) == pytest.approx(found.fun)
+    w = gg.Array(np.array([1.0, 2.0]), device=device, requires_grad=True)
+    found = gg.interop.scipy.minimize(lambda w: (w * w).sum(), w)
+    assert found.x.device == device
+    np.testing.assert_allclose(found.x.numpy(), 0, atol=1e-6)
+    assert w.tolist() == [1, 2]
+
+
 def test_bounds_and_constraints_go_to_scipy():
     found = minimize(lambda x: np.sum((x - 2) ** 2), np.zeros(2), bounds=[(None, 1), (None, 3)])
     np.testing.assert_allclose(found.x, [1, 2], atol=1e-6)
