@@ -29,8 +29,8 @@ def add_rows(out: Any, rows: Any, values: Any) -> None:
     Bytes it must move, for elements of ``s`` bytes, indices of ``k`` and D distinct rows:
     ``N*C*s`` of values, ``N*k`` of rows, and ``2*D*C*s`` to read and write ``out``. On CUDA it
     moves these, plus ``8*N`` for the order and the radix sort of N keys that makes it. A block has
-    some 16 KB of values: ``8 + k`` bytes more for each, and for each value of a run that goes on
-    in another block's, again for every 16 bytes of columns.
+    some 32 KB of values: ``8 + k`` bytes for each and for some of the next, again for each 4096
+    bytes of the values of a row whose run goes on.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def _cuda(out: Any, rows: Any, values: Any) -> None:
     width = pack_width(out, values)
     kernel = function("scatter", expression(out.dtype.name, rows.dtype.name, width))
     packs = out.shape[1] // width
-    each = max(1, 1024 // packs)  # places of the order for a block
+    each = max(1, min(1024, 2048 // packs))  # places of the order for a block
     sizes = (np.int64(len(rows)), np.int64(packs), np.int64(len(out)), np.int32(each))
     kernel((-(-len(rows) // each),), (256,), (out, rows, order, values, *sizes))
 

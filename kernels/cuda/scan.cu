@@ -61,7 +61,8 @@ __device__ A before(const Board<A>& board, int64 row, int64 chunk, int64 chunks,
     if (lane == 0 && place == 31 && among < 31) board.tell(all + group, Op::of(near, total));
     const A far =
         together<Op>(lane < among ? board.hear(all + part * 32 + lane) : Op::template none<A>());
-    const A start = part ? board.hear(starts + part) : Op::template none<A>();
+    const A start =
+        together<Op>(part && lane == 0 ? board.hear(starts + part) : Op::template none<A>());
     const A ahead = Op::of(start, Op::of(far, near));
     if (lane == 0 && place == 31 && among == 31 && part + 1 < parts)
         board.tell(starts + part + 1, Op::of(ahead, total));

@@ -17,7 +17,7 @@ COUNT = """
 import json, math, sys
 import cuda_on_cpu
 import cupy as cp
-from gpugrad.kernels import conv, pool, segment
+from gpugrad.kernels import conv, philox, pool, scan, scatter, segment
 from gpugrad.kernels.conv import Geometry
 from gpugrad.kernels.pool import Window
 
@@ -30,7 +30,7 @@ def moved(kernel, f):
 
 n = int(sys.argv[1])
 side = math.isqrt(n)
-found = {}
+found, state = {}, cp.asarray(philox.stream(7, 1))
 for dtype, s in (("f4", 4), ("f2", 2)):
     x, g = cp.ones((1, side, side), dtype), cp.ones((1, side // 2, side // 2), dtype)
     for kernel, padding in ((2, 0), (3, 1)):  # without overlap, and as in residual networks
@@ -44,6 +44,15 @@ for dtype, s in (("f4", 4), ("f2", 2)):
             ("spread", 0, lambda: pool.spread(g, size, how)),
         ):
             found[f"{name} {dtype} {kernel}"] = moved(name, f) / (x.nbytes + g.nbytes + least)
+    for name, a in (("line", x.reshape(-1)), ("rows", x)):
+        f = lambda: scan.running("Sum", a, a.ndim - 1)
+        found[f"scan of {name} {dtype}"] = moved("rows", f) / (2 * x.nbytes)
+for name, f in (
+    ("bits", lambda: philox.bits(state, (n,))),
+    ("uniform", lambda: philox.uniform(state, (n,), "f8")),
+    ("normal", lambda: philox.normal(state, (n,))),
+):
+    found[name] = moved("draw", f) / f().nbytes
 size = 4 * n
 table, values = cp.ones((1000, 256), "f4"), cp.ones((n // 256, 256), "f4")
 rows = cp.arange(n // 256) % 1000
@@ -54,6 +63,10 @@ print(json.dumps(found | {
     "take": moved("take", lambda: segment.take(table, rows)) / (2 * size + 8 * len(rows)),
     "total": moved("segments", lambda: segment.total(values, rows, 1000))
     / (size + 8 * len(rows) + 1000 * (1024 + 16)),
+    "largest of segments": moved("segments", lambda: segment.largest(values, rows, 1000))
+    / (size + 8 * len(rows) + 1000 * (1024 + 16)),
+    "add_rows": moved("add_rows", lambda: scatter.add_rows(table, rows, values))
+    / (size + 16 * len(rows) + 2 * table.nbytes),
     "windows": moved("windows", lambda: conv.forward(images, w, None, same))
     / (matrix + 4 * images.size),
     "images": moved("images", lambda: conv.input_gradient(g, w, (32, 32), same))
@@ -62,28 +75,31 @@ print(json.dumps(found | {
 """
 
 
-def test_bytes(cuda, counters):
+@pytest.mark.parametrize("elements", [1 << 20, 1 << 24])
+def test_bytes(cuda, counters, elements):
     stand_in = Path(sys.modules["cuda_on_cpu"].__file__).parents[1]
     path = os.pathsep.join([str(stand_in), *sys.path])
     run = subprocess.run(
-        [sys.executable, "-m", "cuda_on_cpu", "--checked", "-c", COUNT, str(1 << 20)],
+        [sys.executable, "-m", "cuda_on_cpu", "--checked", "-c", COUNT, str(elements)],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
     ratios = json.loads(run.stdout)
-    assert len(ratios) == 20
+    assert len(ratios) == 29
     for kernel, ratio in ratios.items():
         assert 0.9 < ratio <= 1.05, (kernel, ratio)
 
 
 @pytest.mark.parametrize(
-    "name", ["largest", "put", "mean", "spread", "take", "total", "windows", "images"]
+    "name",
+    ["largest", "put", "mean", "spread", "take", "total", "windows", "images", "rows", "add_rows"],
 )
 def test_the_minimum_is_derived_in_the_docstring(name):
-    from gpugrad.kernels import conv, pool, segment
+    from gpugrad.kernels import conv, pool, scan, scatter, segment
 
     where = {"windows": conv.forward, "images": conv.input_gradient}
+    where |= {"rows": scan.running, "add_rows": scatter.add_rows}
     f = where.get(name) or getattr(pool if hasattr(pool, name) else segment, name)
     assert "Bytes it must move" in f.__doc__
