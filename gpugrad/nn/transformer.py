@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -286,6 +286,8 @@ _ACTIVATIONS: dict[str, Callable[..., Any]] = {"relu": relu, "gelu": gelu}
 class _Layer(Module):
     """What both layers share: the feed-forward part, and norms before or after each part."""
 
+    _attentions: ClassVar[tuple[str, ...]]
+
     self_attn: MultiheadAttention
     multihead_attn: MultiheadAttention
     norm1: LayerNorm
@@ -296,23 +298,28 @@ class _Layer(Module):
         self,
         d_model: int,
         nhead: int,
-        dim_feedforward: int,
-        dropout: float,
-        activation: str | Callable[[Any], Any],
-        layer_norm_eps: float,
-        batch_first: bool,
-        norm_first: bool,
-        bias: bool,
-        device: str | Device | None,
-        dtype: Any,
-        rotary: bool,
-        generator: random.Generator | None,
-        attentions: tuple[str, ...],
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Any], Any] = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: str | Device | None = None,
+        dtype: Any = "float32",
+        *,
+        rotary: bool = False,
+        generator: random.Generator | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(activation, str) and activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"{type(self).__name__}: activation={activation!r} is neither 'relu' nor 'gelu'; "
+                "others are given as functions, nn.silu"
+            )
         own: dict[str, Any] = {"device": device, "dtype": dtype}
         drawn: dict[str, Any] = {**own, "generator": generator}
-        for name in attentions:
+        for name in self._attentions:
             turned = rotary and name == "self_attn"
             attention = MultiheadAttention(
                 d_model, nhead, dropout, bias, batch_first=batch_first, rotary=turned, **drawn
@@ -320,7 +327,7 @@ class _Layer(Module):
             setattr(self, name, attention)
         self.linear1 = Linear(d_model, dim_feedforward, bias, **drawn)
         self.linear2 = Linear(dim_feedforward, d_model, bias, **drawn)
-        for i in range(len(attentions) + 1):
+        for i in range(len(self._attentions) + 1):
             setattr(self, f"norm{i + 1}", LayerNorm(d_model, layer_norm_eps, bias=bias, **own))
         self.drop = Dropout(dropout, generator=generator)
         self.norm_first = norm_first
@@ -368,27 +375,7 @@ class TransformerEncoderLayer(_Layer):
         What draws the parameters and the dropout.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Any], Any] = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: str | Device | None = None,
-        dtype: Any = "float32",
-        *,
-        rotary: bool = False,
-        generator: random.Generator | None = None,
-    ) -> None:
-        super().__init__(
-            d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first,
-            norm_first, bias, device, dtype, rotary, generator, ("self_attn",),
-        )  # fmt: skip
+    _attentions = ("self_attn",)
 
     def forward(
         self,
@@ -413,27 +400,7 @@ class TransformerDecoderLayer(_Layer):
     The parameters are `TransformerEncoderLayer`'s.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Any], Any] = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: str | Device | None = None,
-        dtype: Any = "float32",
-        *,
-        rotary: bool = False,
-        generator: random.Generator | None = None,
-    ) -> None:
-        super().__init__(
-            d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first,
-            norm_first, bias, device, dtype, rotary, generator, ("self_attn", "multihead_attn"),
-        )  # fmt: skip
+    _attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,

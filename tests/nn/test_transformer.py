@@ -173,5 +173,7 @@ def test_dropout_of_copies_differs():
 def test_errors():
     with pytest.raises(ValueError, match="8 is no multiple of 3"):
         nn.MultiheadAttention(8, 3)
+    with pytest.raises(ValueError, match="'swish' is neither 'relu' nor 'gelu'"):
+        nn.TransformerEncoderLayer(8, 2, activation="swish")
     with pytest.raises(ValueError, match="even, got 3"):
         nn.rotary_embedding(np.ones((2, 3)))
