@@ -410,13 +410,20 @@ def _inside(value: Any) -> Any:
     return vars(value).items() if isinstance(value, Module) else None
 
 
-def _collect(parts: Any, found: list[int]) -> None:
-    for _, value in parts:
-        if type(value) in _PLAIN:  # most are
+def _collect(values: Iterable[Any], found: list[int]) -> None:
+    """The arrays' ids, on the way of each flattening: most values are neither arrays nor parts."""
+    for value in values:
+        kind = type(value)
+        if kind in _PLAIN:
             continue
-        inside = _inside(value)
-        if inside is not None:
-            _collect(inside, found)
+        if kind is Array:
+            found.append(id(value))
+        elif kind is list or kind is tuple:
+            _collect(value, found)
+        elif kind is dict:
+            _collect(value.values(), found)
+        elif isinstance(value, Module):
+            _collect(vars(value).values(), found)
         elif _is_leaf(value):
             found.append(id(value))
 
@@ -434,7 +441,7 @@ def _arrays(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 def _shared(module: Module) -> tuple[tuple[Path, Path], ...]:
     """For each array that comes up again: the place, and where it came up first."""
     found: list[int] = []
-    _collect(vars(module).items(), found)
+    _collect(vars(module).values(), found)
     if len(set(found)) == len(found):
         return ()
     first: dict[int, Path] = {}
