@@ -229,8 +229,12 @@ gated_forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d)
     }
 }
 
+// Resident blocks at least: 128 registers are too few for gelu with dropout, 8 elements a thread.
+template <typename Act> struct Pairs { static const int LEAST = 2; };
+template <> struct Pairs<Gelu> { static const int LEAST = 1; };
+
 template <typename T, int V, typename Act, bool DROP>
-__global__ void __launch_bounds__(32 * WARPS, 2)
+__global__ void __launch_bounds__(32 * WARPS, sizeof(T) == 2 && DROP ? Pairs<Act>::LEAST : 2)
 gated_backward(const T* g, const T* x, const T* bias, T* dx, Shape s, Parameters p, Dropout d,
                typename Wide<T>::type* partial) {
     typedef typename Wide<T>::type A;

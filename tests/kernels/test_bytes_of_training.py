@@ -53,7 +53,7 @@ for dtype in sys.argv[2:]:
     moved(f"rms {dtype}", 1, 2 * n, lambda: norm.norm_rows(x, w, center=False))
     alone = (x, x, w, None, norm.norm_rows(x, w, center=False).rstd)
     moved(f"rms backward {dtype}", 2, 3 * n, lambda: norm.norm_rows_backward(*alone))
-    c = x.reshape(16, 64, -1)
+    c = x.reshape(-1, 64, 1024)
     b = norm.batch_norm(c)
     moved(f"batch {dtype}", 2, 3 * n, lambda: norm.batch_norm(c))
     moved(
