@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "ops"))
 
 import op_checks  # noqa: E402
+from jax_lacks import LACKING  # noqa: E402
 from op_cases import CASES, Case  # noqa: E402
 from op_draw import by_seed  # noqa: E402
 
@@ -151,11 +152,13 @@ def named(pattern: str) -> dict[str, frozenset[str]]:
 def checked(name: str, cases: list[Case]) -> str:
     """Where a function was checked: by cases, against JAX, or in a test file of its own."""
     found = []
+    smooth = False
     if cases:
         smooth = any(op_checks.Point(c, *by_seed(0), CPU).smooth for c in cases)
         what = "value, VJP, JVP, 2nd order, batch" if smooth else "value, batch"
         found.append(f"{what}: {'cpu, cuda' if any(c.cuda for c in cases) else 'cpu'}")
-    if any(name in held for held in named("test_*against_jax.py").values()):
+    by_case = bool(cases) and smooth and str(cases[0]).split()[0].rstrip(",") not in LACKING
+    if by_case or any(name in held for held in named("test_*against_jax.py").values()):
         found.append("JAX")
     if not found:
         found += [f for f, held in named("test_*.py").items() if name in held][:1]
