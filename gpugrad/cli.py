@@ -147,6 +147,12 @@ _SeedOption = Annotated[
     int, typer.Option(parser=_seed, metavar="N", help="The same seed gives the same run.")
 ]
 _OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where to leave the results.")]
+_PatienceOption = Annotated[
+    int | None,
+    typer.Option(
+        parser=_count, metavar="N", help="Stop after N reports without a better held-out loss."
+    ),
+]
 _TensorBoardOption = Annotated[
     bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
 ]
@@ -169,6 +175,7 @@ def train_digits(
     seed: _SeedOption = 0,
     out: _OutOption = Path("runs/digits"),
     resume: _ResumeOption = False,
+    patience: _PatienceOption = None,
     tensorboard: _TensorBoardOption = False,
 ) -> None:
     """Train a network on handwritten digits; leave weights, pictures and metrics in a folder."""
@@ -188,6 +195,7 @@ def train_digits(
             seed=seed,
             out=out,
             resume=resume,
+            patience=patience,
             callbacks=(show, *_event_files(tensorboard, out, resume)),
         )
     print(
@@ -224,6 +232,7 @@ def train_csv(
     seed: _SeedOption = 0,
     out: _OutOption = Path("runs/csv"),
     resume: _ResumeOption = False,
+    patience: _PatienceOption = None,
     tensorboard: _TensorBoardOption = False,
 ) -> None:
     """Train a network that predicts a column of a table; leave it and its figures in a folder."""
@@ -247,6 +256,7 @@ def train_csv(
             seed=seed,
             out=out,
             resume=resume,
+            patience=patience or table.PATIENCE,
             prepared_as=lambda prepared: _tell_columns(target, prepared),
             callbacks=(show, *_event_files(tensorboard, out, resume)),
         )
@@ -314,6 +324,7 @@ def train_text(
     seed: _SeedOption = 0,
     out: _OutOption = Path("runs/text"),
     resume: _ResumeOption = False,
+    patience: _PatienceOption = None,
     tensorboard: _TensorBoardOption = False,
 ) -> None:
     """Train a GPT on a text; leave the model, a curve, a sample and metrics in a folder."""
@@ -348,6 +359,7 @@ def train_text(
             seed=seed,
             out=out,
             resume=resume,
+            patience=patience,
             callbacks=(show, *_event_files(tensorboard, out, resume)),
         )
     best = min(r.held_out["held_out_loss"] for r in records)

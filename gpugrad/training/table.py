@@ -294,6 +294,7 @@ def train_table(
     batch_size: int = BATCH_SIZE,
     lr: float = LR,
     resume: bool = False,
+    patience: int = PATIENCE,
     prepared_as: Callable[[Prepared], object] | None = None,
     callbacks: tuple[Callable[[Record], object], ...] = (),
 ) -> Result:
@@ -314,9 +315,11 @@ def train_table(
         The folder; gets `LEFT_BEHIND`. ``gpugrad.load(out / "model.safetensors")`` is the best
         model, and the file's config says what its inputs and outputs mean.
     epochs, batch_size, lr
-        How to train; it stops when `PATIENCE` epochs bring nothing better.
+        How to train.
     resume : bool
         Go on from the folder's newest checkpoint, if it has one.
+    patience : int
+        Stop after so many epochs without a better validation loss.
     prepared_as : callable, optional
         Is given the table as numbers, before the training.
     callbacks : tuple of callable
@@ -366,7 +369,7 @@ def train_table(
         epochs=epochs,
         evaluate=lambda model: {f"validation_{n}": v for n, v in judge(model, *checked).items()},
         watch="validation_loss",
-        patience=PATIENCE,
+        patience=patience,
         folder=out,
         config=config,
         callbacks=callbacks,

@@ -172,6 +172,7 @@ def train_text(
     seed: int,
     out: Path,
     resume: bool = False,
+    patience: int | None = None,
     callbacks: tuple[Callable[[Record], object], ...] = (),
 ) -> list[Record]:
     """Train on a text file, and leave the model, a curve and a sample in a folder.
@@ -192,6 +193,8 @@ def train_text(
         The folder; gets `LEFT_BEHIND`. What an earlier run left is removed at the start.
     resume : bool
         Go on from the folder's newest checkpoint, if it has one.
+    patience : int, optional
+        Stop after so many reports without a better held-out loss.
     callbacks : tuple of callable
         Each is given each record.
 
@@ -201,7 +204,9 @@ def train_text(
         The reports.
     """
     text = load_text(source, unit=unit)
-    run = trainer(text, settings, device=device, seed=seed, folder=out, callbacks=callbacks)
+    run = trainer(
+        text, settings, device=device, seed=seed, patience=patience, folder=out, callbacks=callbacks
+    )
     if not (resume and run.resume()):
         for name in ("curve.png", "sample.txt"):
             (out / name).unlink(missing_ok=True)

@@ -110,7 +110,7 @@ def test_convolutions(tmp_path, capsys):
     accuracy = json.loads(lines[-1])["accuracy"]
     assert accuracy >= 0.99
     said = capsys.readouterr().out
-    assert f"{accuracy:.2%} of the held-out digits are read correctly, after 4 epochs" in said
+    assert f"{accuracy:.2%} of the held-out digits are read correctly, after 8 epochs" in said
     model = gg.load(tmp_path / "model.safetensors", device="cpu")
     assert [type(layer).__name__ for layer in model][1:6:2] == ["Conv2d"] * 2 + ["MaxPool2d"]
     images, labels = load_digits(np.random.default_rng(0).spawn(1)[0]).held_out

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,11 +17,11 @@ from gpugrad.data.digits import Digits, load_digits
 from gpugrad.training import Trainer, digits, read_state
 
 COMMANDS = {
-    "mlp": ["digits", "--epochs", "2", "--batch-size", "20"],
-    "cnn": ["digits", "--model", "cnn", "--epochs", "2", "--batch-size", "20"],
+    "mlp": ["digits", "--epochs", "3", "--batch-size", "20"],
+    "cnn": ["digits", "--model", "cnn", "--epochs", "3", "--batch-size", "20"],
     "csv": ["csv", "t.csv", "--target", "y", "--epochs", "3", "--batch-size", "10"],
     "text": [
-        "text", "t.txt", "--steps", "40", "--batch-size", "2", "--context", "8", "--width", "8",
+        "text", "t.txt", "--steps", "60", "--batch-size", "2", "--context", "8", "--width", "8",
         "--layers", "1", "--heads", "2", "--dropout", "0.3",
     ],
 }  # fmt: skip
@@ -82,3 +84,24 @@ def test_stopped_and_resumed(run, tmp_path):
     assert left(tmp_path / "again") == expected
     assert run("other", "--seed", "1") == (0, "")
     assert left(tmp_path / "other")["model"] != expected["model"]
+
+
+LOADED = """
+import sys, gpugrad as gg
+for path in sys.argv[1:]:
+    print(type(gg.load(path, device="cpu")).__name__)
+"""
+
+
+def test_stopped_early_and_loaded_by_another_process(run, tmp_path, monkeypatch):
+    same = dict.fromkeys(("held_out_loss", "accuracy", "validation_loss"), 1.0)
+    monkeypatch.setattr(Trainer, "_evaluated", lambda self: same)
+    assert run("early", "--patience", "1") == (0, "")
+    lines = (tmp_path / "early" / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 2  # the first is the best so far
+    files = [tmp_path / "early" / name for name in ("model.safetensors", "best.safetensors")]
+    done = subprocess.run([sys.executable, "-c", LOADED, *files], capture_output=True, text=True)
+    assert done.stderr == ""
+    first, second = done.stdout.split()
+    assert first == second
+    assert first in ("Sequential", "TableNetwork", "GPT")
