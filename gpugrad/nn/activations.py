@@ -119,8 +119,9 @@ def tanh(input: Any, **fused: Unpack[Fused]) -> Any:
 
 def sigmoid(input: Any, **fused: Unpack[Fused]) -> Any:
     """``1 / (1 + exp(-x))``, written with tanh, which overflows for no ``x``."""
-    if _plain(input, fused):
-        return 0.5 * elementwise.tanh(0.5 * input) + 0.5
+    dtype = getattr(input, "dtype", None)
+    if _plain(input, fused) and (dtype is None or dtype.kind != "V"):
+        return 0.5 * elementwise.tanh(0.5 * input) + 0.5  # of bfloat16 that would be float32
     return _apply(kernels.Sigmoid(), input, fused)
 
 

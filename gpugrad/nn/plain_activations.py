@@ -5,12 +5,15 @@ Gradients at the kinks are PyTorch's too.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import gpugrad.numpy as gnp
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.nn.activations import elu
 from gpugrad.nn.softmax import softmax
+from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.elementwise import where
 
 __all__ = [
@@ -29,6 +32,21 @@ __all__ = [
 ]
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _keeping_dtype(f: F) -> F:
+    """``f`` in the dtype of its input: of bfloat16 and a fraction NumPy makes a wider one."""
+
+    @wraps(f)
+    def run(input: Any, *args: Any, **kwargs: Any) -> Any:
+        like, y = shape_dtype(input), f(input, *args, **kwargs)
+        return cast(y, like.dtype) if is_inexact(like.dtype) and not like.weak else y
+
+    return run  # type: ignore[return-value]
+
+
+@_keeping_dtype
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     """``x``, but no less than ``min_val`` and no more than ``max_val``.
 
@@ -49,11 +67,13 @@ def relu6(input: Any) -> Any:
     return hardtanh(input, 0.0, 6.0)
 
 
+@_keeping_dtype
 def hardsigmoid(input: Any) -> Any:
     """The line from 0 at -3 to 1 at 3."""
     return hardtanh(input / 6 + 0.5, 0.0, 1.0)
 
 
+@_keeping_dtype
 def celu(input: Any, alpha: float = 1.0) -> Any:
     """``x``, or ``alpha * (exp(x / alpha) - 1)`` where it is negative."""
     return alpha * elu(input / alpha)
@@ -79,6 +99,7 @@ def hardshrink(input: Any, lambd: float = 0.5) -> Any:
     return where(gnp.abs(input) > lambd, input, 0)
 
 
+@_keeping_dtype
 def softshrink(input: Any, lambd: float = 0.5) -> Any:
     """``x`` moved by ``lambd`` toward 0, and not beyond."""
     if lambd < 0:
@@ -86,6 +107,7 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
     return where(input > lambd, input - lambd, where(input < -lambd, input + lambd, 0))
 
 
+@_keeping_dtype
 def threshold(input: Any, threshold: float, value: float) -> Any:
     """``x`` where it is above ``threshold``, else ``value``."""
     return where(input > threshold, input, value)

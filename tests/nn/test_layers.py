@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import gpugrad as gg
 from gpugrad import nn
 
 torch = pytest.importorskip("torch")
+STAND_IN = "cuda_on_cpu" in sys.modules
 
 # name: how it is made, on both sides alike, and the input's shape
 LAYERS = {
@@ -111,6 +114,34 @@ def test_they_agree_with_pytorch(case, device):
         np.testing.assert_allclose(
             found[key].numpy(), p.grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=key
         )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("case", LAYERS)
+def test_narrow_models_stay_narrow(case, dtype, device):
+    """Layers whose weights are narrow, without autocast: outputs and gradients are too."""
+    name = case.split()[0]
+    args, options, shape = LAYERS[case]
+    if (name, dtype, device.kind) == ("Linear", "bfloat16", "cuda") and STAND_IN:
+        pytest.skip("the stand-in's cublasGemmEx has no bfloat16")
+    theirs = getattr(torch.nn, name)(*args, **options).to(getattr(torch, dtype)).eval()
+    mine = getattr(nn, name)(*args, **options).to(device, dtype).eval()
+    mine.load_state_dict(theirs.state_dict())
+    given = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+    x = gg.Array(given).to(device)
+    x.requires_grad = True
+    y = mine(x)
+    y.astype("float32").sum().backward()
+    got = [y, x.grad, *[p.grad for p in mine.parameters()]]
+    assert {str(a.dtype) for a in got} == {dtype}
+    given.requires_grad_()
+    want = theirs(given)
+    want.float().sum().backward()
+    tol = 0.01 if dtype == "float16" else 0.08
+    for a, b in zip(got, (want, given.grad, *[p.grad for p in theirs.parameters()]), strict=True):
+        b = b.detach().float().numpy()
+        a = a.detach().astype("float32").numpy()
+        np.testing.assert_allclose(a, b, rtol=tol, atol=tol * max(1, np.abs(b).max()))
 
 
 @pytest.mark.parametrize("case", [c for c in LAYERS if c.startswith(("Linear", "Conv"))])
