@@ -152,7 +152,7 @@ def cross_entropy(
     lse = xp.empty(rows, a)
     losses = xp.empty(0 if reduction == "none" and xp is not np else rows, a)
     if isinstance(logits, np.ndarray):
-        _check_range(labels, logits.shape[1], ignore_index)
+        check_range(labels, logits.shape[1], ignore_index)
         weights = np.empty(0, a) if weight is None else _widened(weight)
         smooth = float(label_smoothing)
         args = (_widened(logits), labels, weights, int(ignore_index), smooth, losses, lse)
@@ -275,13 +275,23 @@ def _check_labels(logits: Any, labels: Any, weight: Any) -> None:
         )
 
 
-def _check_range(labels: Any, classes: int, ignored: int) -> None:
+def check_range(labels: Any, classes: int, ignored: int | None = None) -> None:
+    """See that labels on the host are from 0 to ``classes - 1``, or the one that is ignored.
+
+    Raises
+    ------
+    IndexError
+        For the first that is not, with its place.
+    """
     bad = (labels < 0) | (labels >= classes)
     if bad.any():
-        bad &= labels != ignored
+        if ignored is not None:
+            bad &= labels != ignored
         if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
             raise IndexError(
-                f"cross_entropy: the label {labels[bad][0]} is none of {classes} classes"
+                f"the label {labels[place]} of sample {place[0] if len(place) == 1 else place} is "
+                f"out of range: allowed are 0 to {classes - 1}"
             )
 
 

@@ -8,9 +8,14 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+import numpy as np
+
 import gpugrad.numpy as gnp
 from gpugrad.amp import widened
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.kernels.softmax import check_range
+from gpugrad.ops.cast import cast, is_inexact
+from gpugrad.ops.creation import raw_of
 from gpugrad.ops.elementwise import where
 from gpugrad.scipy.special import xlogy
 
@@ -30,13 +35,21 @@ __all__ = [
 Reduction = Literal["mean", "sum", "none"]
 
 
-def _reduced(losses: Any, reduction: Reduction, what: str) -> Any:
+def _reduced(losses: Any, reduction: Reduction, what: str, *operands: Any) -> Any:
+    """The losses' mean, sum, or themselves: of the operands' dtype, where they have one.
+
+    Of bfloat16 and a fraction NumPy makes float32, and SciPy's functions do of float16.
+    """
+    found = {shape_dtype(x).dtype for x in operands}
+    dtype = found.pop() if len(found) == 1 else shape_dtype(losses).dtype
+    if not is_inexact(dtype):
+        dtype = shape_dtype(losses).dtype
     if reduction == "mean":
-        return gnp.mean(losses)
+        return cast(gnp.mean(losses), dtype)
     if reduction == "sum":
-        return gnp.sum(losses)
+        return cast(gnp.sum(losses), dtype)
     if reduction == "none":
-        return losses
+        return cast(losses, dtype)
     raise ValueError(f"{what}: reduction={reduction!r} is none of 'mean', 'sum' and 'none'")
 
 
@@ -62,14 +75,14 @@ def mse_loss(input: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
     _same_shape(input, target, "mse_loss")
     input, target = widened(input, target)
     difference = input - target
-    return _reduced(difference * difference, reduction, "mse_loss")
+    return _reduced(difference * difference, reduction, "mse_loss", input, target)
 
 
 def l1_loss(input: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
     """``|input - target|``."""
     _same_shape(input, target, "l1_loss")
     input, target = widened(input, target)
-    return _reduced(gnp.abs(input - target), reduction, "l1_loss")
+    return _reduced(gnp.abs(input - target), reduction, "l1_loss", input, target)
 
 
 def huber_loss(input: Any, target: Any, reduction: Reduction = "mean", delta: float = 1.0) -> Any:
@@ -81,9 +94,12 @@ def huber_loss(input: Any, target: Any, reduction: Reduction = "mean", delta: fl
         raise ValueError(f"huber_loss: delta is positive, got {delta}")
     _same_shape(input, target, "huber_loss")
     input, target = widened(input, target)
+    return _reduced(_huber(input, target, delta), reduction, "huber_loss", input, target)
+
+
+def _huber(input: Any, target: Any, delta: float) -> Any:
     d = gnp.abs(input - target)
-    losses = where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta))
-    return _reduced(losses, reduction, "huber_loss")
+    return where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta))
 
 
 def smooth_l1_loss(
@@ -92,7 +108,12 @@ def smooth_l1_loss(
     """`huber_loss` over ``beta``: it tends to `l1_loss` as ``beta`` does to 0."""
     if beta == 0:
         return l1_loss(input, target, reduction=reduction)
-    return huber_loss(input, target, reduction, beta) / beta
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: beta is not negative, got {beta}")
+    _same_shape(input, target, "smooth_l1_loss")
+    input, target = widened(input, target)
+    losses = _huber(input, target, beta) / beta
+    return _reduced(losses, reduction, "smooth_l1_loss", input, target)
 
 
 def binary_cross_entropy_with_logits(
@@ -125,7 +146,8 @@ def binary_cross_entropy_with_logits(
     else:
         positive = pos_weight * target * gnp.logaddexp(0, -input)
         losses = positive + (1 - target) * gnp.logaddexp(0, input)
-    return _reduced(losses if weight is None else weight * losses, reduction, what)
+    losses = losses if weight is None else weight * losses
+    return _reduced(losses, reduction, what, input, target)
 
 
 def nll_loss(
@@ -143,7 +165,8 @@ def nll_loss(
     input : array
         Log probabilities, of shape (N, C), (C,) or (N, C, ...).
     target : array of int
-        Classes: the shape without the class axis.
+        Classes: the shape without the class axis. Others are an error on the CPU, and give NaN on
+        CUDA, as for `cross_entropy`.
     weight : (C,) array, optional
         Of the classes; the mean is then the weighted one.
     ignore_index : int
@@ -162,10 +185,17 @@ def nll_loss(
             f"{classes.shape}"
         )
     (input,) = widened(input)
+    count, labels = scores.shape[axis], raw_of(target)
+    on_host = isinstance(labels, np.ndarray)
+    if on_host:
+        check_range(labels, count, ignore_index)
     counted = target != ignore_index
     safe = gnp.where(counted, target, 0)
     picked = gnp.take_along_axis(input, gnp.expand_dims(safe, axis), axis=axis)
     losses = -gnp.squeeze(picked, axis)
+    if not on_host:  # looking would wait for the device
+        known = (safe >= 0) & (safe < count)
+        losses = cast(where(known, losses, math.nan), shape_dtype(losses).dtype)
     share = counted if weight is None else counted * gnp.take(weight, safe)
     share = gnp.astype(share, losses.dtype)
     losses = where(counted, losses * share, 0)
@@ -199,8 +229,8 @@ def kl_div(
     else:
         losses = xlogy(target, target) - target * input
     if reduction == "batchmean":
-        return gnp.sum(losses) / shape_dtype(input).shape[0]
-    return _reduced(losses, reduction, "kl_div")
+        return _reduced(losses, "sum", "kl_div", input, target) / shape_dtype(input).shape[0]
+    return _reduced(losses, reduction, "kl_div", input, target)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
@@ -232,7 +262,7 @@ def cosine_embedding_loss(
     """
     cosine = cosine_similarity(input1, input2, dim=-1, eps=math.sqrt(1e-12))
     losses = where(target == 1, 1 - cosine, gnp.maximum(cosine - margin, 0))
-    return _reduced(losses, reduction, "cosine_embedding_loss")
+    return _reduced(losses, reduction, "cosine_embedding_loss", *widened(input1, input2))
 
 
 def triplet_margin_loss(
@@ -272,4 +302,4 @@ def triplet_margin_loss(
     if swap:
         far = gnp.minimum(far, distance(positive, negative))
     losses = gnp.maximum(distance(anchor, positive) - far + margin, 0)
-    return _reduced(losses, reduction, "triplet_margin_loss")
+    return _reduced(losses, reduction, "triplet_margin_loss", anchor, positive, negative)

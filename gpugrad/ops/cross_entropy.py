@@ -104,6 +104,7 @@ def _forward(
 ) -> tuple[Any, Any]:
     weight = _given(weight)
     if few(logits):
+        kernels.check_range(labels, logits.shape[1], ignored)
         with np.errstate(all="ignore"):
             return compose(logits, labels, weight, ignored, smoothing, reduction), None
     found = kernels.cross_entropy(

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.primitive import LINEAR, Keeping, Primitive
+from gpugrad.kernels.softmax import check_range
 from gpugrad.ops.batching import lead
 from gpugrad.ops.broadcast import sum_p
 from gpugrad.ops.cast import cast
@@ -24,7 +25,11 @@ def _forward(xp: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
     # On the host the maximum of short rows costs many times as much as finding where they are.
     top = logits[rows, logits.argmax(1)] if xp is np else logits.max(axis=1)
     shifted = logits - top[:, None]
-    picked = shifted[rows, labels]
+    try:
+        picked = shifted[rows, labels]
+    except IndexError:
+        check_range(labels, logits.shape[1])  # names the label
+        raise
     e = xp.exp(shifted, out=shifted)
     total = np.add.reduce(e, axis=1) if xp is np else e.sum(axis=1)
     y = xp.log(total)
