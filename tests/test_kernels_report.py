@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 
+import ml_dtypes
+import numpy as np
 import pytest
-from gpugrad.kernels import activation, norm, optimizer, report, softmax, source
+from gpugrad.kernels import activation, fused, norm, optimizer, report, softmax, source
+
+import gpugrad as gg
+from gpugrad.device import to_device
 
 
 def test_every_source_is_reported(pytestconfig):
@@ -34,6 +39,36 @@ def test_no_spills_and_no_local_memory(cuda, arch):
         assert 0 < u.registers <= (255 if ALONE.match(u.kernel) else 128 if pair else 64), u
         assert u.occupancy > 0, u  # a block can be launched
         assert u.stack == u.spill_stores == u.spill_loads == 0, u
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_fused_functions_stay_in_registers(cuda, monkeypatch, dtype):
+    """What CuPy makes of a function and of its derivative by `gpugrad.fuse`."""
+    kernels = []
+
+    def kept(*args):
+        kernels.append(make(*args))
+        return kernels[-1]
+
+    def gaussian(x, mean, width):
+        z = (x - mean) / width
+        return 0.5 * z**2 + np.log(width) + np.where(z > 1, np.tanh(z), z * np.exp(-z))
+
+    make = fused._cuda_kernel
+    monkeypatch.setattr(fused, "_cuda_kernel", kept)
+    x = to_device(
+        np.ones((64, 32), ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype), gg.device("cuda")
+    )
+    y, pull = gg.vjp(gg.fuse(gaussian), x, x[0], x)
+    pull(y)
+    assert len(kernels) == 2
+    headers = "#include <cupy/complex.cuh>\n#include <cupy/carray.cuh>\n"  # as CuPy puts there
+    for kernel in kernels:
+        for arch in report.ARCHITECTURES:
+            text = headers + kernel.cached_code
+            (u,) = report.compiled("fused", text, [kernel.name], arch)
+            assert 0 < u.registers <= 64
+            assert u.stack == u.spill_stores == u.spill_loads == 0, u
 
 
 def test_a_stack_frame_is_seen(cuda, monkeypatch):
