@@ -17,6 +17,8 @@ from gpugrad.core.loose import beside
 from gpugrad.core.primitive import Primitive
 from gpugrad.device import scipy_for
 from gpugrad.ops.broadcast import broadcast_to, sum_p
+from gpugrad.ops.cast import cast
+from gpugrad.ops.complex import is_complex
 from gpugrad.ops.creation import counting
 from gpugrad.ops.elementwise import where
 from gpugrad.ops.join import stack
@@ -114,9 +116,7 @@ def _sqrtm(xp: Any, x: Any) -> Any:
     for at in np.ndindex(x.shape[:-2]):
         root = run(x[at])
         if np.iscomplexobj(root) and not np.iscomplexobj(x):
-            raise LinAlgError(
-                "a real matrix has no real root here: convert it with astype(complex)"
-            )
+            raise LinAlgError("the root of this real matrix is complex")
         out[at] = root
     return out
 
@@ -154,10 +154,11 @@ sqrtm_p: Primitive = Primitive(
 
 
 def sqrtm(A: Any) -> Any:
-    """The principal square root of each square matrix, of the matrix's own dtype.
+    """The principal square root of each square matrix.
 
-    On the CPU by SciPy, which takes the Schur form; a real matrix whose root is complex raises
-    ``LinAlgError``. On CUDA by Denman and Beavers' iteration, where such a matrix gives NaN.
+    On the CPU by SciPy, which takes the Schur form; where the root of a real matrix is complex, so
+    is the result. On CUDA by Denman and Beavers' iteration: there nothing waits to find that out,
+    and such a matrix gives NaN. Its root is that of ``astype(complex)``.
 
     Examples
     --------
@@ -167,7 +168,13 @@ def sqrtm(A: Any) -> Any:
     array([[0.5 , 0.  ],
            [0.  , 0.25]])
     """
-    return sqrtm_p(matrices(A, "sqrtm", square=True))
+    A = matrices(A, "sqrtm", square=True)
+    try:
+        return sqrtm_p(A)
+    except LinAlgError:
+        if is_complex(A):
+            raise
+        return sqrtm_p(cast(A, np.result_type(shape_dtype(A).dtype, np.complex64)))
 
 
 # ------------------------------------------------------------------ banded systems

@@ -66,7 +66,7 @@ def _mean(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
         # What np.mean comes down to, at a third of its price for small arrays.
         total = np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
         return total / float(_count(x.shape, axis))  # NumPy converts an int at more cost
-    if xp is np and is_narrow(x.dtype):
+    if xp is np and is_narrow(shape_dtype(x).dtype):
         return xp.mean(x, axis=axis, keepdims=keepdims, dtype=np.float32).astype(x.dtype)
     return xp.mean(x, axis=axis, keepdims=keepdims)
 
@@ -301,6 +301,8 @@ _FEW = 4096
 
 
 def _var(xp: Any, x: Any, *, axis: tuple[int, ...], free: float, keepdims: bool) -> tuple[Any, Any]:
+    if not hasattr(x, "dtype"):  # a number
+        x = np.asarray(x)
     if is_narrow(x.dtype):  # its squares overflow, and lose what the mean has left of them
         y, off = _var(xp, x.astype(np.float32), axis=axis, free=free, keepdims=keepdims)
         with np.errstate(over="ignore"):

@@ -34,6 +34,8 @@ OTHERWISE = {
     "repeat": "counts are integers",
     "roll": "distances are integers",
     "block": "lists of blocks",
+    "cumulative_prod": "a number has no axes",
+    "cumulative_sum": "a number has no axes",
 }
 """Functions that take a list otherwise than NumPy, or not."""
 
@@ -41,6 +43,7 @@ NO_ARRAYS = {"empty", "empty_like", "result_type", "can_cast", "einsum_path", "b
 """Functions whose result is not to be compared."""
 
 ARGUMENTS = [
+    lambda: (1.5,),
     lambda: (VECTOR,),
     lambda: (tuple(VECTOR),),
     lambda: (MATRIX,),
@@ -90,8 +93,8 @@ def mine(name: str) -> Any:
 @pytest.mark.parametrize("make", ARGUMENTS)
 def test_lists_of_numbers(name, make):
     want = numpys(name, make())
-    if want is None:
-        return
+    if want is None or (make() == (1.5,) and name in ("argsort", "finfo", "flip", "tri")):
+        return  # what a number without axes is to these, NumPy itself hardly knows
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         got = mine(name)(*make())
