@@ -88,7 +88,7 @@ class Generator:
     ) -> Array:
         """Uniform on [low, high)."""
         drawn = self._floats(philox.uniform, size, dtype, device)
-        return drawn if low == 0 and high == 1 else drawn * (high - low) + low
+        return drawn if low == 0 and high == 1 else _moved(drawn, high - low, low)
 
     def normal(
         self,
@@ -101,7 +101,7 @@ class Generator:
     ) -> Array:
         """Normal with mean ``loc`` and standard deviation ``scale``."""
         drawn = self._floats(philox.normal, size, dtype, device)
-        return drawn if loc == 0 and scale == 1 else drawn * scale + loc
+        return drawn if loc == 0 and scale == 1 else _moved(drawn, scale, loc)
 
     def truncated_normal(
         self,
@@ -156,6 +156,12 @@ class Generator:
         wide = dtype if dtype in (np.float32, np.float64) else np.dtype(np.float32)
         drawn = draw(self.stream(device), _shape(size), wide)
         return Array(drawn if wide == dtype else drawn.astype(dtype))
+
+
+def _moved(drawn: Array, scale: Any, start: Any) -> Array:
+    moved: Array = drawn * scale + start
+    # Of bfloat16 and a fraction NumPy makes float32.
+    return moved.astype(drawn.dtype) if drawn.dtype.kind == "V" else moved
 
 
 def _shape(size: Size) -> tuple[int, ...]:

@@ -117,7 +117,8 @@ class RReLU(Module):
             return activations.leaky_relu(x, (self.lower + self.upper) / 2)
         draw = self.generator or random.default_generator
         slopes = draw.uniform(self.lower, self.upper, x.shape, x.dtype, device=device_under(x))
-        return where(x >= 0, x, x * (slopes if isinstance(x, Array) else strip(slopes)))
+        slopes = slopes if isinstance(x, Array) else strip(slopes)
+        return where(x >= 0, x, x * slopes)
 
     def extra_repr(self) -> str:
         return f"lower={self.lower}, upper={self.upper}"

@@ -202,8 +202,10 @@ class MultiheadAttention(Module):
         mask = self._mask(q, attn_mask, key_padding_mask)
         weights = None
         if need_weights or (self.training and self.dropout.p):
-            scores = q @ gnp.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
-            weights = softmax(_masked(scores, mask, is_causal), -1)
+            scores = q @ gnp.swapaxes(k, -1, -2)
+            dtype = scores.dtype  # of bfloat16 and a fraction NumPy makes float32
+            scores = _masked(scores / math.sqrt(q.shape[-1]), mask, is_causal)
+            weights = softmax(gnp.astype(scores, dtype), -1)
             y = self.dropout(weights) @ v
         elif mask is not None and is_causal:
             y = scaled_dot_product_attention(q, k, v, _masked(0.0, mask, True, q, k))
