@@ -52,8 +52,8 @@ class Module:
     """The base of layers and models.
 
     A subclass sets its parameters, buffers, layers and settings as attributes in ``__init__`` and
-    computes in ``forward``. Arrays, modules, and lists, tuples and dicts of them are what it is
-    made of; each other attribute is a setting.
+    computes in ``forward``. Floating-point arrays, modules, and lists, tuples and dicts of them are
+    what it is made of; each other attribute is a setting, an array of integers too.
 
     A module is a pytree whose leaves are its parameters, so `gpugrad.grad` differentiates with
     respect to it and every transform takes it. It also has the methods that a PyTorch user
@@ -129,7 +129,7 @@ class Module:
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
         """The arrays that are trained, with their dotted names, each once."""
-        return _once(self._named(prefix, _is_array))
+        return _once(self._named(prefix, is_parameter))
 
     def parameters(self) -> Iterator[Array]:
         """The arrays that are trained."""
@@ -169,7 +169,7 @@ class Module:
         return {n: p.value if isinstance(p, Buffer) else p.detach() for n, p in parts.items()}
 
     def _kept(self) -> dict[str, Any]:
-        found = dict(self._named("", _is_array))
+        found = dict(self._named("", is_parameter))
         buffers = self._named("", lambda part: isinstance(part, Buffer))
         return {**found, **{name: b for name, b in buffers if b.persistent}}
 
@@ -314,8 +314,9 @@ def _is_dtype(value: Any) -> bool:
     return isinstance(value, type | np.dtype)
 
 
-def _is_array(part: Any) -> bool:
-    return isinstance(part, Box)
+def is_parameter(part: Any) -> bool:
+    """Whether it is an array that could be trained; one of integers is a setting."""
+    return isinstance(part, Array) and part.dtype.kind in "fcV"
 
 
 def _is_array_or_buffer(part: Any) -> bool:
@@ -397,7 +398,7 @@ _PLAIN = frozenset({bool, int, float, str, type(None), Buffer})
 
 
 def _is_leaf(value: Any) -> bool:
-    return isinstance(value, Box) or bool(hasattr(value, "__array_function__") and value.ndim)
+    return is_parameter(value) or bool(hasattr(value, "__array_function__") and value.ndim)
 
 
 def _inside(value: Any) -> Any:
@@ -471,7 +472,7 @@ def _with(value: Any, path: Path, new: Any) -> Any:
 
 
 def _holds_arrays(value: Any) -> bool:
-    if isinstance(value, Box | Module | _Shared):
+    if isinstance(value, Module | _Shared) or is_parameter(value):
         return True
     if isinstance(value, list | tuple):
         return any(map(_holds_arrays, value))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import optree
 
 from gpugrad.core.tape import no_grad
-from gpugrad.nn.module import Module
+from gpugrad.nn.module import Module, is_parameter
 
 
 class Row(NamedTuple):
@@ -102,7 +102,7 @@ def summary(model: Module, *inputs: Any, **named: Any) -> Summary:
     seen: set[int] = set()
     rows, size = [], 0
     for path, layer in layers:
-        own = [p for _, p in layer._made_of() if hasattr(p, "requires_grad") and id(p) not in seen]
+        own = [p for _, p in layer._made_of() if is_parameter(p) and id(p) not in seen]
         own = list({id(p): p for p in own}.values())
         seen.update(map(id, own))
         size += sum(p.size * p.dtype.itemsize for p in own)

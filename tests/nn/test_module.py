@@ -130,6 +130,31 @@ def test_what_did_not_match_is_told():
     assert model.scale.item() == 3
 
 
+class Shifted(nn.Module):
+    def __init__(self, device):
+        super().__init__()
+        self.places = gg.numpy.arange(3, device=device)
+        self.seen = [gg.numpy.ones(3, bool, device=device)]
+        self.linear = nn.Linear(3, 2, device=device)
+
+    def forward(self, x):
+        return self.linear((x + self.places) * self.seen[0])
+
+
+def test_an_array_of_integers_is_a_setting(device):
+    model = Shifted(device)
+    x = gg.numpy.ones((2, 3), "float32", device=device)
+    names = ["linear.weight", "linear.bias"]
+    assert [n for n, _ in model.named_parameters()] == list(model.state_dict()) == names
+    grads = gg.grad(lambda m, x: m(x).sum())(model, x)
+    gg.optim.SGD(model.parameters(), 0.1).step(grads)
+    stepped = optree.tree_map(lambda p, g: p - g, model, grads)
+    assert stepped.places is model.places
+    assert "parameters=8" in repr(model)
+    assert nn.summary(model, x).parameters == 8
+    assert model.to("cpu").places.device.kind == "cpu"
+
+
 def test_models_are_copied_and_pickled(device):
     model = Net(device)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
