@@ -204,6 +204,7 @@ class GradScaler:
         self._scale = Array(np.full(1, init_scale, np.float32))
         self._good_steps = Array(np.zeros(1, np.int32))
         self._overflows: list[Any] = []
+        self._unscaled: set[int] = set()
 
     def scale(self, loss: Any) -> Any:
         """``loss`` times the scale."""
@@ -213,6 +214,22 @@ class GradScaler:
         if where != self._scale.device:
             self._scale, self._good_steps = self._scale.to(where), self._good_steps.to(where)
         return loss * self._scale.reshape(shape_dtype(loss).shape and (1,))
+
+    def unscale_(self, optimizer: Any) -> None:
+        """Divide the parameters' ``.grad`` by the scale before `step`, to look at or change them.
+
+        To clip them, ``step(optimizer, max_norm=...)`` does it in the same launch.
+        """
+        if not self.enabled:
+            return
+        if id(optimizer) in self._unscaled:
+            raise RuntimeError("GradScaler.unscale_: called twice since the last update")
+        scale = self._scale.reshape(())
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.grad = (p.grad / scale).astype(p.grad.dtype)
+        self._unscaled.add(id(optimizer))
 
     def step(self, optimizer: Any, grads: Any = None, *, max_norm: float | None = None) -> None:
         """``optimizer.step`` with gradients of the scaled loss; left out where one overflowed.
@@ -229,7 +246,9 @@ class GradScaler:
         if not self.enabled:
             optimizer.step(grads, max_norm=max_norm)
             return
-        optimizer.step(grads, max_norm=max_norm, unscale=self._scale)
+        # Divided by 1 where they are unscaled: the optimizer still looks whether they are finite.
+        scale = 1.0 if id(optimizer) in self._unscaled else self._scale
+        optimizer.step(grads, max_norm=max_norm, unscale=scale)
         self._overflows.append(optimizer.summary)
 
     def update(self) -> None:
@@ -251,6 +270,7 @@ class GradScaler:
             strip(self._scale)[...] *= factor
             strip(self._good_steps)[...] = xp.where(grown, 0, good)
         self._overflows = []
+        self._unscaled = set()
 
     def get_scale(self) -> float:
         """The scale as a number, for which the host waits."""

@@ -216,7 +216,7 @@ def test_a_box_takes_one_to_its_step(visit):
     assert page.inner_text("#heading") == "tanh"
 
 
-@pytest.mark.parametrize(("width", "height"), [(360, 740), (1400, 1000)])
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (390, 844), (1400, 1000), (1440, 900)])
 def test_the_page_fits_the_window(width, height, visit):
     page = visit(width, height)
     for number in range(1, STEPS + 1):

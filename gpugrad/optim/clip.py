@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 import gpugrad.numpy as gnp
 from gpugrad.array import Array
 
@@ -49,8 +51,9 @@ def clip_grad_norm_(
     if error_if_nonfinite and not math.isfinite(float(norm)):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {float(norm)}")
     scale = gnp.minimum(max_norm / (norm + 1e-6), 1.0)
-    for p in with_grad:
-        p.grad = p.grad * scale.astype(p.grad.dtype)
+    with np.errstate(invalid="ignore"):  # of infinite gradients NaN remain, for a scaler to see
+        for p in with_grad:
+            p.grad = p.grad * scale.astype(p.grad.dtype)
     return norm
 
 

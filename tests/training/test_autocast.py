@@ -309,3 +309,44 @@ def test_gradients_of_a_weight_used_many_times_are_summed_in_float32(device):
     with gg.autocast("bfloat16"):
         got = gradient()
     assert np.abs(got - want).max() < 0.01 * np.abs(want).max()
+
+
+def test_gradients_are_unscaled_to_be_clipped(device):
+    """PyTorch's loop with `unscale_`, and clipping inside the step: the same weights."""
+    torch = pytest.importorskip("torch")
+    raw = np.array([3.0, -4.0, 0.5], "f4")
+    weights = []
+    for way in ("unscale_", "max_norm"):
+        w = gg.Array(raw, device=device, copy=True, requires_grad=True)
+        optimizer = gg.optim.SGD([w], lr=0.1)
+        scaler = gg.amp.GradScaler(init_scale=1024.0)
+        for factor in (1.0, np.inf, 2.0):
+            optimizer.zero_grad()
+            scaler.scale((w * w * float(factor)).sum()).backward()
+            if way == "unscale_":
+                scaler.unscale_(optimizer)
+                if factor == 1:
+                    np.testing.assert_allclose(w.grad.numpy(), 2 * raw)
+                gg.optim.clip_grad_norm_([w], 1.0)
+                scaler.step(optimizer)
+            else:
+                scaler.step(optimizer, max_norm=1.0)
+            scaler.update()
+        assert scaler.get_scale() == 512
+        weights.append(w.numpy())
+    np.testing.assert_allclose(*weights, rtol=1e-5)
+    peer = torch.tensor(raw, requires_grad=True)
+    for factor in (1.0, 2.0):  # the step between overflows and is left out
+        (g,) = torch.autograd.grad((peer * peer * factor).sum(), peer)
+        with torch.no_grad():
+            peer -= 0.1 * g * min(1.0, 1 / (float(g.norm()) + 1e-6))
+    np.testing.assert_allclose(weights[0], peer.detach().numpy(), rtol=1e-5)
+
+
+def test_gradients_are_unscaled_once():
+    w = gg.Array(np.ones(2, "f4"), requires_grad=True)
+    optimizer, scaler = gg.optim.SGD([w], 0.1), gg.amp.GradScaler()
+    scaler.scale((w * w).sum()).backward()
+    scaler.unscale_(optimizer)
+    with pytest.raises(RuntimeError, match="twice"):
+        scaler.unscale_(optimizer)
