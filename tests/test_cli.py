@@ -214,16 +214,21 @@ def test_nobody_reads_on(tmp_path):
     assert list((tmp_path / "runs" / "digits" / "checkpoints").iterdir())
 
 
-def test_live_display_on_a_terminal(tmp_path):
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_live_display_on_a_terminal(columns, tmp_path):
     ours, theirs = pty.openpty()
-    env = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    env = os.environ | {"TERM": "xterm", "COLUMNS": str(columns)}
     process = command(
         *DIGITS, "--device", "cpu", "--epochs", "100000",
         stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=env,
     )  # fmt: skip
     os.close(theirs)
-    shown = until(ours, "samples/s")
-    assert re.search(r"\d+/100000\b.* loss .* accuracy .*% .* samples/s  cpu", shown)
+    shown = until(ours, "samples/s" if columns > 100 else "held out")
+    # Where there is little room the count and the bar stay, and the figures' end goes.
+    plain = re.sub(r"\x1b\[[\d;?]*\w", "", shown)
+    assert re.search(r"epoch +\d+/100000 ━{10} loss [\d.]+  held out", plain)
+    if columns > 100:
+        assert re.search(r" accuracy .*% .* samples/s  cpu", shown)
     assert "\x1b[?25l" in shown  # the cursor is hidden
     process.send_signal(signal.SIGINT)
     rest = until(ours, "stopped by Ctrl-C")

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from gpugrad.training.record import Record
 
+_BAR = 10
+"""The bar's length in characters."""
+
 
 @contextmanager
 def progress(total: int, unit: str = "epoch") -> Iterator[Callable[[Record], None]]:
@@ -32,12 +35,19 @@ def progress(total: int, unit: str = "epoch") -> Iterator[Callable[[Record], Non
     columns = (
         TextColumn(unit),
         MofNCompleteColumn(),
-        BarColumn(20),
+        BarColumn(_BAR),
         TextColumn("{task.fields[line]}"),
     )
+    taken = len(unit) + 2 * len(str(total)) + 1 + _BAR + 3
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=total, line="")
-        yield lambda record: bar.update(task, completed=getattr(record, unit), line=_line(record))
+
+        def show(record: Record) -> None:
+            # Where the window is narrow the figures' end goes, not the count or the bar.
+            line = _line(record)[: max(0, console.width - taken)]
+            bar.update(task, completed=getattr(record, unit), line=line)
+
+        yield show
 
 
 def _line(record: Record) -> str:

@@ -31,6 +31,13 @@ from gpugrad.training.files import naming, replacing, sweep
 from gpugrad.training.recipe import recipe_of
 from gpugrad.training.record import Record
 
+_TOLD = 3  # more settings that differ than these are only counted
+
+
+def _short(value: Any) -> str:
+    said = repr(value)
+    return said if len(said) <= 40 else f"{said[:36]} ..."
+
 
 class Stateful(Protocol):
     """What a checkpoint can hold: an EMA, a loss scaler."""
@@ -421,12 +428,15 @@ class Trainer:
 
     def _refuse_other_settings(self, state: Mapping[str, Any], source: str | Path) -> None:
         theirs = state["config"]
-        names = sorted(theirs.keys() | self.config.keys())
+        names = [*self.config, *(n for n in theirs if n not in self.config)]
         differing = [n for n in names if theirs.get(n) != self.config.get(n)]
         if differing:
             told = ", ".join(
-                f"{n}={theirs.get(n)!r}, not {self.config.get(n)!r}" for n in differing
+                f"{n}={_short(theirs.get(n))}, not {_short(self.config.get(n))}"
+                for n in differing[:_TOLD]
             )
+            if len(differing) > _TOLD:
+                told += f", and {len(differing) - _TOLD} more"
             raise CheckpointError(
                 f"{source} is of a run with other settings, {told}: "
                 "use the same, or start anew in another folder"
