@@ -22,7 +22,9 @@ from gpugrad.ops.cast import cast
 from gpugrad.ops.complex import imag, is_complex, real
 from gpugrad.ops.creation import raw_of
 from gpugrad.ops.elementwise import absolute, equal, where
+from gpugrad.ops.join import stack
 from gpugrad.ops.matrices import LinAlgError, identity, matrices, real_dtype, stacked, trace
+from gpugrad.ops.parts import exponent, ldexp
 from gpugrad.ops.reductions import max_p
 from gpugrad.ops.solve import inv_p, lapack, solve_p
 
@@ -46,21 +48,43 @@ def _each(scalars: Any) -> Any:
 def _cofactors(x: Any, y: Any) -> Any:
     """``det(A) A^-T``, the transposed adjugate, for singular ``A`` too.
 
-    The cofactors are polynomials, so that those of a matrix beside a singular one are right but
-    for rounding: the distance is some units in the last place of the largest element.
+    The cofactors of ``A + t`` are a polynomial of ``t``. Where ``A`` is singular, or so near to it
+    that terms of the second derivative cancel, they are those at four points on both sides of 0,
+    put together so that all powers of ``t`` up to the third drop out.
     """
     like = shape_dtype(x)
     n = like.shape[-1]
     if n == 0:
         return x
-    raw = raw_of(y)
-    if type(raw) in HOST_TYPES and np.all(raw):  # on a device nobody looks
+    flat = flat_p(x, y)
+    raw = raw_of(flat)
+    if type(raw) in HOST_TYPES and not np.any(raw):  # on a device nobody looks
         return _each(y) * inv_p(x).mT
-    singular = equal(y, 0)
-    largest = max_p(absolute(x), axis=(like.ndim - 2, like.ndim - 1), keepdims=False)
-    beside = where(equal(largest, 0), 1e-20, largest) * (8 * n * float(np.finfo(like.dtype).eps))
-    nudged = x + _each(cast(where(singular, beside, 0), like.dtype)) * identity(x, n)
-    return _each(where(singular, det_p(nudged), y)) * inv_p(nudged).mT
+    largest = max_p(absolute(x), axis=(like.ndim - 2, like.ndim - 1), keepdims=True)
+    step = ldexp(float(np.finfo(like.dtype).eps) ** 0.2, exponent(largest))  # no gradient flows
+    step = where(equal(largest, 0), 1e-20, step)
+    step = cast(where(_each(flat), step, 0), like.dtype) * identity(x, n)
+    beside = stack([x + t * step for t in (1, -1, 2, -2)])
+    found = _each(det_p(beside)) * inv_p(beside).mT
+    return (4 * (found[0] + found[1]) - (found[2] + found[3])) / 6
+
+
+def _flat(xp: Any, x: Any, y: Any) -> Any:
+    squares = (x * x.conj()).real if x.dtype.kind == "c" else x * x
+    bound = xp.sqrt(squares.sum(-1)).prod(-1)  # Hadamard's
+    return abs(y) <= float(np.finfo(x.dtype).eps) ** 0.5 * bound
+
+
+flat_p = Primitive(
+    "nearly_singular",
+    _flat,
+    "x y",
+    shape=lambda x, y: ShapeDtype(y.shape, np.dtype(bool)),
+    vjp=(None, None),
+    jvp=(None, None),
+    batch=stacked,
+)
+"""Whether the rows are almost dependent: the determinant is small for their lengths."""
 
 
 det_p: Primitive = Primitive(
@@ -76,8 +100,8 @@ det_p: Primitive = Primitive(
 def det(a: Any) -> Any:
     """The determinant of each square matrix.
 
-    The gradient, the matrix of cofactors, is right for singular matrices too; second derivatives
-    are where the matrix is regular.
+    Its derivatives are right for singular matrices too, as those of a polynomial: the gradient is
+    the matrix of cofactors.
     """
     return det_p(matrices(a, "det", square=True))
 

@@ -140,6 +140,24 @@ def both(name: str, sample: Any, f: Callable[..., Any], **options: Any) -> None:
 both("solve", system, lambda xp, a, b: xp.linalg.solve(a, b))
 both("inv", square, lambda xp, x: xp.linalg.inv(x))
 both("det", square, lambda xp, x: xp.linalg.det(x))
+
+
+def _flat(shape: tuple[int, ...], complexes: bool = False) -> Maker:
+    """Singular matrices: the last row is the sum of the others."""
+
+    def make(rng: np.random.Generator) -> Any:
+        x = some(shape, complexes)(rng)
+        x[..., -1, :] = x[..., :-1, :].sum(-2)
+        return x
+
+    return make
+
+
+both(
+    "det singular",
+    lambda complexes=False: square(_flat, complexes),
+    lambda xp, x: xp.linalg.det(x),
+)
 both("slogdet", square, lambda xp, x: xp.linalg.slogdet(x))
 both(
     "cholesky",
