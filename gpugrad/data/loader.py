@@ -136,13 +136,14 @@ class Loader:
             yield from map(send.arrived, sent)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it is: the epoch, the batch within it, and how its order was drawn."""
+        """Where it is: the epoch, the batch within it, how its order was drawn, what was broken."""
         return {
             "epoch": self.epoch,
             "batch": self.batch,
             "generator": dict(self._start),
             "records": len(self.data),
             "batch_size": self.batch_size,
+            "skipped": dict(getattr(self.data, "skipped", {})),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -159,6 +160,8 @@ class Loader:
                 f"{theirs[0]} records in batches of {theirs[1]}, here are {ours[0]} in batches of "
                 f"{ours[1]}"
             )
+        if state.get("skipped"):
+            self.data.skipped.update(state["skipped"])  # type: ignore[attr-defined]
         self.generator.load_state_dict(state["generator"])
         self._start = self.generator.state_dict()
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])

@@ -7,6 +7,7 @@ import pytest
 
 from gpugrad.data import Arrays, DataError, Loader, Records, map_arrays, read_text
 from gpugrad.random import Generator
+from gpugrad.training import read_state, write_state
 
 X = np.random.default_rng(0).normal(size=(20, 3))
 
@@ -88,3 +89,18 @@ def test_broken_records_are_skipped_and_counted(batch_size, device):
     assert all(x.shape == (len(y), 2) for x, y in batches)
     with pytest.raises(DataError, match="there are no records"):
         Records([], read)
+
+
+def test_what_was_skipped_is_part_of_the_place(tmp_path):
+    first = Records(range(10, 20), read, broken="skip")
+    batches = iter(Loader(first, 5, shuffle=False, device="cpu", prefetch=0))
+    next(batches)
+    assert list(first.skipped) == [3]
+    loader = Loader(first, 5, shuffle=False, device="cpu", prefetch=0)
+    write_state(tmp_path / "s.safetensors", loader.state_dict())
+    second = Records(range(10, 20), read, broken="skip")
+    again = Loader(second, 5, shuffle=False, device="cpu")
+    again.load_state_dict(read_state(tmp_path / "s.safetensors"))
+    assert second.skipped == first.skipped
+    list(again)
+    assert second.skipped == {3: "13: torn", 8: "18: torn"}
