@@ -1,11 +1,16 @@
 """Random arrays on the default device, by NumPy's and CuPy's own generators.
 
 A draw carries no gradient; scale and shift it to differentiate by a distribution's parameters.
+All distributions of NumPy's ``random`` that the device's library has are here, and its generators
+(``RandomState``, ``default_rng``), whose draws are arrays of that library.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from gpugrad.array import Array
 from gpugrad.device import default_device, namespace, on
@@ -58,3 +63,22 @@ def randint(low: int, high: int | None = None, size: Any = None) -> Any:
 def permutation(x: Any) -> Any:
     """The numbers below ``x``, or the rows of an array, in random order."""
     return _draw("permutation", x._value if isinstance(x, Array) else x)
+
+
+_GENERATORS = ("default_rng", "get_state", "set_state", "bytes")
+
+
+def __getattr__(name: str) -> Any:
+    """Another distribution, whose draws are an `Array`; a generator as the library has it."""
+    theirs = None if name.startswith("__") else getattr(np.random, name, None)
+    here = namespace(default_device())
+    if theirs is None or not hasattr(here.random, name):
+        raise AttributeError(f"gpugrad.numpy.random has no {name!r} ({here.__name__})")
+    if name == "shuffle":
+        raise AttributeError(
+            "gpugrad.numpy.random has no 'shuffle': it writes into an array, which the tape may "
+            "need: x = permutation(x)"
+        )
+    if isinstance(theirs, type) or name in _GENERATORS:
+        return getattr(here.random, name)
+    return partial(_draw, name)

@@ -320,6 +320,25 @@ def directional(f: Any, x: np.ndarray[Any, Any], v: np.ndarray[Any, Any]) -> Any
     return (f(x + h * v) - f(x - h * v)) / (2 * h)
 
 
+def test_distributions_and_generators(device):
+    with device:
+        gnp.random.seed(0)
+        for name, parameters in {
+            "exponential": (2.0,),
+            "gamma": (2.0, 1.0),
+            "poisson": (3.0,),
+        }.items():
+            draw = getattr(gnp.random, name)(*parameters, size=(2, 3))
+            assert isinstance(draw, gg.Array)
+            assert (draw.shape, draw.device) == ((2, 3), device)
+        assert gnp.random.RandomState(0).randn(2).shape == (2,)
+        assert gnp.random.default_rng(0).random(3).shape == (3,)
+        with pytest.raises(AttributeError, match="permutation"):
+            gnp.random.shuffle
+        with pytest.raises(AttributeError, match="'no_such'"):
+            gnp.random.no_such
+
+
 def test_roots_and_their_gradient(device):
     p = np.array([1.0, -3.0, 1.0, 2.0])
     v = np.array([0.3, -1.0, 0.5, 2.0])
