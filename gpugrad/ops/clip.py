@@ -6,6 +6,7 @@ from typing import Any
 
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.loose import array_of
+from gpugrad.ops.cast import cast
 from gpugrad.ops.elementwise import maximum, minimum, rint
 
 
@@ -21,6 +22,9 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
 
 def round(x: Any, decimals: int = 0) -> Any:
     """``x`` rounded to ``decimals`` places, halves to even; no gradient flows."""
-    if shape_dtype(x).dtype.kind in "iub" and decimals >= 0:
-        return x
+    dtype = shape_dtype(x).dtype
+    if dtype.kind in "iub":
+        if decimals >= 0:
+            return array_of(x)
+        return cast(rint(x / 10.0**-decimals) * 10.0**-decimals, dtype)
     return rint(x) if decimals == 0 else rint(x * 10.0**decimals) / 10.0**decimals

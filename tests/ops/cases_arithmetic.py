@@ -69,6 +69,13 @@ for _name in ("absolute", "fabs", "sign", "signbit"):
 for _name in ("floor", "ceil", "trunc", "rint", "isfinite", "isinf", "isnan", "logical_not"):
     case(_name, one(between_integers))
 case(
+    "round integers to tens",
+    one(lambda shape: integers(shape, -99, 99)),
+    lambda x: gnp.round(x, -1),
+    lambda x: np.round(x, -1),
+    low=False,
+)
+case(
     "round to tenths", one(real), lambda x: gnp.round(x * 0.01, 1), lambda x: np.round(x * 0.01, 1)
 )
 case("relu", one(nonzero), elementwise.relu, lambda x: np.maximum(x, 0))
