@@ -272,6 +272,17 @@ def test_what_knows_nothing_of_arrays_is_named(call, name):
         call(gg.Array(X, requires_grad=True) * 1.0)
 
 
+def test_every_ufunc_of_scipy_answers_or_is_named():
+    answered = set()
+    for name in dir(scipy.special):
+        f = getattr(scipy.special, name)
+        if isinstance(f, np.ufunc) and f.signature is None:
+            (out,) = outcomes(f, [lambda f=f: tuple(vector() for _ in range(f.nin))])
+            assert holds(gg.Array, out) or is_named(out, f.__name__), (name, out)
+            answered |= {name} if holds(gg.Array, out) else set()
+    assert len(answered) > 50
+
+
 def test_integers_have_no_gradient_to_lose():
     x = gg.Array(X, requires_grad=True) * 1.0
     np.testing.assert_array_equal(np.asarray(x, dtype=int), X.astype(int))
