@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -62,8 +61,8 @@ class EventFiles:
         if not self.resumed:
             for old in self.folder.glob("events.out.tfevents.*"):
                 old.unlink()
-        # Its name has the second; another process may go on within that.
-        self._file = EventsWriter(str(self.folder / "events"), f".{os.getpid()}")
+        # tensorboardX names files by the second, and a run may go on within that.
+        self._file = EventsWriter(str(self.folder / "events"), f".{time.time_ns()}")
 
     def _add(self, record: Record, **what: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import time
 
 import pytest
 from small_run import trainer
@@ -65,6 +66,14 @@ def test_one_curve_a_run(tmp_path):
     assert starts(tmp_path) == [3, 9]
     assert main([*command, "--epochs", "1", "--seed", "1"]) == 0
     assert [step for step, _ in scalars(tmp_path)["accuracy"]] == [3]
+
+
+def test_runs_within_a_second_have_a_file_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1.75e9)  # a part of tensorboardX's names
+    for _ in range(2):
+        trainer("cpu", None, callbacks=[EventFiles(tmp_path, resumed=True)]).fit()
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2
+    assert len(scalars(tmp_path)["loss"]) == 12
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch, capsys):
