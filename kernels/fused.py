@@ -60,6 +60,8 @@ _BOTH = {
     "bitwise_and": "{0} & {1}",
     "bitwise_or": "{0} | {1}",
     "isnan": "{0} != {0}",
+    "deg2rad": "{0} * T(0.017453292519943295)",
+    "rad2deg": "{0} * T(57.29577951308232)",
     "stop_gradient": "{0}",
     "conj": "{0}",
     "real": "{0}",
@@ -91,10 +93,31 @@ CUDA: dict[str, str] = {
     "exp2": "exp2({0})",
     "log2": "log2({0})",
     "log10": "log10({0})",
+    "cbrt": "cbrt({0})",
+    "arcsinh": "asinh({0})",
+    "arccosh": "acosh({0})",
+    "arctanh": "atanh({0})",
+    "logaddexp": (
+        "({0} == {1} ? {0} + T(0.6931471805599453) "
+        ": ({0} > {1} ? {0} : {1}) + log1p(exp(-abs({0} - {1}))))"
+    ),
+    "fmod": "fmod({0}, {1})",
+    "mod": (  # of the divisor's sign; C's fmod has the dividend's
+        "(fmod({0}, {1}) == T(0) ? copysign(T(0), {1}) "
+        ": fmod({0}, {1}) + ((fmod({0}, {1}) < T(0)) != ({1} < T(0)) ? {1} : T(0)))"
+    ),
+    "floor_divide": (
+        "({1} == T(0) ? {0} / {1} : rint(({0} - fmod({0}, {1})) / {1}) "
+        "- T(fmod({0}, {1}) != T(0) && (fmod({0}, {1}) < T(0)) != ({1} < T(0))))"
+    ),
+    "copysign": "copysign({0}, {1})",
+    "sinc": "({0} == T(0) ? T(1) : sinpi({0}) / (T(3.141592653589793) * {0}))",
     "rint": "rint({0})",
     "reciprocal": "T(1) / {0}",
     "absolute": "abs({0})",
     "fabs": "abs({0})",
+    "fmax": "fmax({0}, {1})",
+    "fmin": "fmin({0}, {1})",
     "sign": "({0} > T(0) ? T(1) : {0} < T(0) ? T(-1) : {0} == T(0) ? T(0) : {0})",
     "power": "pow({0}, {1})",
     "ndtr": "normcdf({0})",
@@ -114,8 +137,22 @@ CPU: dict[str, str] = {
     **{name: f"{name}({{0}})" for name in ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh")},
     **{f"{n}": f"np.{n}({{0}})" for n in ("sqrt", "floor", "ceil", "trunc", "sinh", "cosh", "tan")},
     **{n: f"np.{n}({{0}})" for n in ("arctan", "arcsin", "arccos", "exp2", "log2", "log10")},
-    "arctan2": "np.arctan2({0}, {1})",
-    "hypot": "np.hypot({0}, {1})",
+    **{n: f"np.{n}({{0}})" for n in ("cbrt", "arcsinh", "arccosh", "arctanh")},
+    **{n: f"np.{n}({{0}}, {{1}})" for n in ("arctan2", "hypot", "fmod", "mod")},
+    "floor_divide": (
+        "select({1} == T(0), {0} / {1}, nearest(({0} - np.fmod({0}, {1})) / {1}) "
+        "- T(np.fmod({0}, {1}) != np.mod({0}, {1})))"
+    ),
+    "logaddexp": (
+        "select({0} == {1}, {0} + T(0.6931471805599453), "
+        "select({0} > {1}, {0}, {1}) + log1p(exp(-magnitude({0} - {1}))))"
+    ),
+    "copysign": "signed({0}, {1})",
+    "sinc": (
+        "select({0} == T(0), T(1), sin(T(3.141592653589793) * {0}) / (T(3.141592653589793) * {0}))"
+    ),
+    "fmax": "select(({0} >= {1}) | ({1} != {1}), {0}, {1})",
+    "fmin": "select(({0} <= {1}) | ({1} != {1}), {0}, {1})",
     "rint": "nearest({0})",
     "erf": "erf({0})",
     "ndtr": "normal_cdf({0})",

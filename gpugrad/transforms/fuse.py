@@ -26,8 +26,8 @@ SMALL = 1 << 12
 """Elements below which NumPy's own calls are as fast as a kernel on the CPU."""
 
 _REAL, _TRUTH = np.dtype(float), np.dtype(bool)
-_KEPT = ("cast", "broadcast_to", "sum", "stop_gradient", "reshape")
-"""Operations that leave a scalar as it is."""
+_KEPT = ("cast", "stop_gradient")
+"""Operations that leave a real number as it is."""
 
 
 class Symbol(ShapeDtype):
@@ -77,7 +77,11 @@ class Symbolic(Trace):
                 f"fuse: the function uses {what} that is not among its arguments: pass it as one"
             )
         number = np.asarray(raw).item()
-        return self.add(Node("number", (), number if isinstance(number, bool) else float(number)))
+        if isinstance(number, bool):
+            return self.add(Node("number", (), number))
+        if number == 0 and np.signbit(number):  # equal to 0.0, whose node it must not share
+            return self.add(Node("negative", (self.number(0.0),)))
+        return self.add(Node("number", (), float(number)))
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         if primitive.name in _KEPT and shape_dtype(args[0]).dtype.kind == "f":
@@ -86,6 +90,8 @@ class Symbolic(Trace):
             out = tuple(replay(primitive.program, args))
             return out if primitive.multiple else out[0]
         numbers = tuple([self.number(a) for a in args])
+        if primitive.name == "cast":  # of a truth
+            return self.symbol(Node("where", (*numbers, self.number(1.0), self.number(0.0))))
         if primitive.name == "invert" and fused.logical(self, numbers[0]):
             return self.symbol(Node("logical_not", numbers))
         if not fused.known(primitive.name):
@@ -256,8 +262,9 @@ class Fused(Primitive):
 def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function of scalars, written in Python, as one kernel over arrays.
 
-    The function is read once, with symbols for its arguments; what it computes becomes one
-    kernel, CUDA C++ or Numba, compiled when it is first needed. Its derivatives of any order and
+    The function is read once, at the first call, with symbols for its arguments: numbers, of shape
+    ``()`` and size 1. What it computes becomes one kernel, CUDA C++ or Numba, compiled when it is
+    first needed. Its derivatives of any order and
     mode are found from the same rules as every derivative, and each is one kernel again: the
     cotangents of all arguments together.
 
@@ -266,7 +273,9 @@ def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
     f
         A function of positional arrays that broadcast against each other: arithmetic,
         comparisons, ``where`` and the usual functions of NumPy or `gpugrad.numpy`. It returns one
-        result or a tuple of them. Keyword arguments are constants.
+        result or a tuple of them. Keyword arguments are constants, numbers or tuples, and the
+        function is read again for others. A variable around the function keeps the value that it
+        has at the first call: pass what changes as an argument.
 
     Returns
     -------
@@ -276,8 +285,9 @@ def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
     Raises
     ------
     TypeError
-        When it is called: for an operation that is not elementwise, an ``if`` on a value, or an
-        array that is not among the arguments.
+        When it is called: for an operation that is not elementwise, such as a sum or a reshape, an
+        ``if`` on a value, an array that is not among the arguments, or a keyword argument that is
+        an array or a list.
 
     Examples
     --------
@@ -293,6 +303,12 @@ def fuse(f: Callable[..., Any]) -> Callable[..., Any]:
     made: dict[Any, tuple[Fused, bool]] = {}
 
     def call(*args: Any, **constants: Any) -> Any:
+        for name, value in constants.items():
+            if getattr(type(value), "__hash__", None) is None:
+                raise TypeError(
+                    f"fuse: the keyword argument {name} is a {type(value).__name__}: keyword "
+                    "arguments are constants, numbers or tuples; pass arrays by position"
+                )
         key = (len(args), tuple(sorted(constants.items())))
         if key not in made:
             program, several = trace(functools.partial(f, **constants), len(args))

@@ -215,11 +215,48 @@ def test_small_arrays_need_no_compiler(monkeypatch):
         (lambda x: x if x > 0 else -x, "where"),
         (lambda x: x + np.ones(3), r"shape \(3,\)"),
         (lambda x: x > 0, "true or false"),
+        (lambda x: np.exp(x) / np.sum(np.exp(x)), "sum is no elementwise"),
+        (lambda x: x - x.sum(), "sum is no elementwise"),
+        (lambda x: x.reshape(-1), "reshape is no elementwise"),
+        (lambda x: np.broadcast_to(x, (2,)), "broadcast_to is no elementwise"),
+        (lambda x: np.mean(x), "mean is no elementwise"),
     ],
 )
 def test_what_cannot_be_fused_says_why(f, message):
     with pytest.raises(TypeError, match=message):
         gg.fuse(f)(np.ones(2))
+
+
+def test_a_keyword_argument_that_is_no_constant_says_so():
+    f = gg.fuse(lambda x, *, weights: x * weights[0])
+    assert f(np.ones(2), weights=(3.0,)).tolist() == [3, 3]
+    for weights in ([3.0], np.array([3.0])):
+        with pytest.raises(TypeError, match=r"weights is a (list|ndarray).*by position"):
+            f(np.ones(2), weights=weights)
+
+
+def test_minus_zero_is_not_zero(device):
+    x = to_device(np.ones(2), device)
+    f = gg.fuse(lambda x: (np.copysign(x, 0.0), np.copysign(x, -0.0)))
+    assert [host(y).tolist() for y in f(x)] == [[1, 1], [-1, -1]]
+
+
+def test_truths_become_numbers_by_a_cast(device):
+    x = to_device(np.array([-1.0, 2.0]), device)
+    assert host(gg.fuse(lambda x: (x > 0).astype(float) * 3)(x)).tolist() == [0, 3]
+
+
+PAIRS = ("mod", "fmod", "floor_divide", "copysign", "logaddexp", "fmax", "fmin")
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_functions_of_two_numbers_also_at_the_edges(name, device):
+    edges = np.array([0.0, -0.0, 1.5, -1.5, 4.0, -4.0, np.inf, -np.inf, np.nan])
+    a, b = (v.ravel() for v in np.meshgrid(edges, edges))
+    f = getattr(gnp, name)
+    with np.errstate(all="ignore"):
+        got = gg.fuse(lambda a, b: f(a, b))(to_device(a, device), to_device(b, device))
+        np.testing.assert_allclose(host(got), getattr(np, name)(a, b), rtol=1e-13)
 
 
 def test_complex_numbers_are_refused():
