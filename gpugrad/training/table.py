@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -145,14 +146,14 @@ def prepare(
         )
     features = numbers_of(table, columns)
     cells = table.column(target)
+    names = [str(cell) if goal.texts is not None else _exactly(cell) for cell in cells]
     if task is None:
-        task = _task(goal, cells)
+        task = _task(goal, set(names))
     if task == "regression":
         numbers = np.array([float(cell) for cell in cells])
         if np.ptp(numbers) == 0:
             raise DataError(f"{table.path}: column {target!r} is {cells[0]} in all rows")
         return Prepared(task, features, numbers, tuple(columns), None, table.skipped)
-    names = [str(cell) if goal.texts is not None else f"{number(cell):g}" for cell in cells]
     counted = Counter(names)
     if len(counted) < 2:
         raise DataError(f"{table.path}: column {target!r} is {names[0]!r} in all rows")
@@ -167,11 +168,16 @@ def prepare(
     return Prepared(task, features, labels, tuple(columns), tuple(ordered), table.skipped)
 
 
-def _task(goal: Column, cells: Sequence[Any]) -> Task:
+def _exactly(cell: Any) -> str:
+    """One name for each number, however it is written: all digits of 9007199254740993 too."""
+    value = float(cell)
+    return str(round(Decimal(cell))) if value.is_integer() else repr(value)
+
+
+def _task(goal: Column, values: set[str]) -> Task:
     if goal.texts is not None:
         return "classification"
-    values = {float(cell) for cell in cells}
-    whole = all(value.is_integer() for value in values)
+    whole = all(float(value).is_integer() for value in values)
     return "classification" if whole and len(values) <= MOST_CLASSES else "regression"
 
 

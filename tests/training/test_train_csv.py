@@ -120,6 +120,24 @@ def test_classes_are_in_the_order_of_their_numbers(tmp_path):
     assert prepare(table, "y").classes == ("1", "2", "9", "10")
 
 
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["1000001", "1000002", "2000000"], ("1000001", "1000002", "2000000")),
+        (["123456789", "123456790"], ("123456789", "123456790")),
+        (["9007199254740993", "9007199254740992"], ("9007199254740992", "9007199254740993")),
+        (["1", "1.0", "1e0", "-0", "0"], ("0", "1")),
+        (["0.1", "0.10000001", "1e-1"], ("0.1", "0.10000001")),
+        (["12345678", "1e30"], ("12345678", "1" + 30 * "0")),
+    ],
+)
+def test_each_number_is_a_class_of_its_own(cells, classes, tmp_path):
+    table = read_table(written(tmp_path, text(x=np.arange(60), y=cells * (60 // len(cells)))))
+    prepared = prepare(table, "y", task="classification")
+    assert prepared.classes == classes
+    assert [float(classes[n]) for n in prepared.target] == [float(c) for c in table.column("y")]
+
+
 TEN = "".join(f"{n},{n % 2},{n * 1.5}\n" for n in range(10))
 
 
