@@ -571,7 +571,11 @@ class Array(Box):
         return elementwise.invert(self)
 
     def _write(self, op: Any, raw_op: Any, other: Any) -> Array:
-        """``self op= other``: into the buffer where nothing else needs it, else an error."""
+        """``self op= other``: into the buffer where nothing else needs it, else an error.
+
+        With an array of a transform on either side it is ``self = self op other``, as to JAX and
+        HIPS autograd: names that shared the array keep the old one.
+        """
         if type(other) in operators.LISTS:
             other = as_arrays(self, other)[1]
         traced = isinstance(other, Box) and other._trace is not None
@@ -582,6 +586,8 @@ class Array(Box):
                     "an in-place operator on an array with requires_grad=True would change what "
                     "the tape needs: write x = x + y, or update parameters under gg.no_grad()"
                 )
+        elif _in_a_transform(self) or _in_a_transform(other):
+            return op(self, other)  # type: ignore[no-any-return]
         elif self._trace is not None or traced:
             if shared(self):
                 raise TapeError(
@@ -850,6 +856,11 @@ def _spread(items: tuple[Any, ...]) -> Any:
 def _no_out(out: Any) -> None:
     if out is not None:
         dispatch.refuse_out(out, "this method")
+
+
+def _in_a_transform(x: Any) -> bool:
+    """Whether a transform follows ``x``; what the tape of ``backward()`` follows is none's."""
+    return isinstance(x, Box) and x._trace is not None and x._trace is not BASE
 
 
 def _references(box: Box) -> int:

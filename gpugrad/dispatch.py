@@ -17,6 +17,7 @@ import numpy as np
 
 from gpugrad.calling import translate
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.box import Box
 from gpugrad.core.primitive import registry
 from gpugrad.device import Device
 from gpugrad.ops import complex, folds, matmul, shape
@@ -159,11 +160,16 @@ _LIBRARIES = ("cupy", "cupyx", "numpy", "scipy")
 
 def refuse_out(out: Any, name: str) -> NoReturn:
     """Raise the error for ``out=``."""
-    kind = type(out[0] if isinstance(out, tuple) else out)
+    out = out[0] if isinstance(out, tuple) else out
+    kind = type(out)
     raise TypeError(
         f"{name}: a result that may carry a gradient cannot be written into out= "
-        f"({kind.__module__}.{kind.__name__}); take what it returns. For a += b with a plain "
-        "array a, write a = a + b."
+        f"({kind.__module__}.{kind.__name__}); take what it returns"
+        + (
+            f", as in x = {name}(x, y)."
+            if isinstance(out, Box)
+            else ". For a += b with a plain array a, write a = a + b."
+        )
     )
 
 

@@ -599,6 +599,49 @@ def test_in_place_on_a_fresh_result(device):
     )
 
 
+def test_in_place_inside_a_transform_changes_no_other_name(device, xp):
+    outside = wrap(device, [0.0, 0.0])
+
+    def f(x):
+        y = x * 2.0
+        view, same, total = y[:1], y, outside
+        y += x
+        total += x
+        assert total is not outside
+        return np.sum(y * same) + np.sum(view) + np.sum(total)
+
+    x, t = xp.asarray([1.0, 2.0]), xp.asarray([1.0, 0.0])
+    want = [12.0 + 2 + 1, 24.0 + 1]
+    assert gg.grad(f)(x).tolist() == want
+    assert float(gg.jvp(f, (x,), (t,))[1]) == want[0]
+    assert gg.vmap(gg.grad(f))(x[None]).tolist() == [want]
+    assert gg.vmap(f)(x[None]).tolist() == [6.0 + 24 + 2 + 3]
+    assert gg.hessian(f)(x).tolist() == [[12, 0], [0, 12]]
+    assert outside.tolist() == [0, 0]
+
+
+def test_in_place_inside_a_transform_may_change_the_shape(device, xp):
+    def f(x):
+        x += xp.ones((3, 2))
+        x @= xp.ones(2)
+        return np.sum(x**2)
+
+    assert gg.grad(f)(xp.asarray([1.0, 2.0])).tolist() == [30, 30]
+
+
+def test_a_leaf_inside_a_transform_is_not_written(device):
+    w = leaf(device)
+    with pytest.raises(gg.TapeError, match="requires_grad=True would change"):
+        gg.grad(lambda x: operator.iadd(w, x).sum())(wrap(device, [1.0, 2.0, 3.0]))
+    assert w.tolist() == [1, 2, 3]
+
+
+def test_out_says_what_to_write(device):
+    x = leaf(device)
+    with pytest.raises(TypeError, match=r"take what it returns, as in x = add\(x, y\)"):
+        np.add(x, x, out=x)
+
+
 def test_a_leaf_is_not_written_while_recording(device):
     w = leaf(device)
     with pytest.raises(gg.TapeError, match=r"requires_grad=True would change.*no_grad"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 
+import autograd as hips
+import autograd.numpy as hips_numpy
 import numpy
 import pytest
 
@@ -214,3 +216,84 @@ def test_orders(on_device):
     for w in want:
         d = autograd.elementwise_grad(d)
         close(d(x), w(numpy.tanh(X)))
+
+
+# ------------------------------------------------------------------ operators in place
+
+
+def _squares_of_rows(np, x):
+    y, total = np.outer(x, x), 0.0
+    for row in y:
+        row += 1.0
+        total = total + np.sum(row**2)
+    return total + np.sum(y)
+
+
+def _rebound(np, x):
+    y = x * 2
+    z = y
+    y += x
+    return np.sum(y * z)
+
+
+def _rebound_in_a_function(np, x):
+    def plus_one(v):
+        v += 1.0
+        return v
+
+    a = x * 2
+    return np.sum(a * plus_one(a))
+
+
+def _rebound_argument(np, x):
+    y = x
+    y += 1.0
+    return np.sum(y * x)
+
+
+def _rebound_view(np, x):
+    y = x[1:]
+    y += x[:-1]
+    return np.sum(y * x[1:])
+
+
+def _rebound_transpose(np, x):
+    y = np.outer(x, x[1:]).T
+    y -= 1.0
+    return np.sum(y**2)
+
+
+def _squared_in_place(np, x):
+    y = np.sin(x)
+    y *= y
+    y **= 2
+    return np.sum(y)
+
+
+def _multiplied_in_place(np, x):
+    y = np.outer(x, x)
+    z = y
+    y @= y
+    return np.sum(y * z)
+
+
+def _normalised_in_place(np, x):
+    y = np.exp(x)
+    s = np.sum(y)
+    y /= s
+    return np.sum(y * x)
+
+
+IN_PLACE = [
+    *(_squares_of_rows, _rebound, _rebound_in_a_function, _rebound_argument, _rebound_view),
+    *(_rebound_transpose, _squared_in_place, _multiplied_in_place, _normalised_in_place),
+]
+
+
+@pytest.mark.parametrize("body", IN_PLACE)
+def test_operators_in_place_are_hips_autograds(on_device, body):
+    x = on_device(X)
+    close(autograd.grad(lambda x: body(np, x))(x), hips.grad(lambda x: body(hips_numpy, x))(X))
+    close(
+        autograd.hessian(lambda x: body(np, x))(x), hips.hessian(lambda x: body(hips_numpy, x))(X)
+    )
