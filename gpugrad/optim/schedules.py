@@ -17,6 +17,8 @@ from gpugrad.optim.optimizer import Optimizer
 class Schedule:
     """The base of schedules: ``factor(t)`` times the group's first learning rate.
 
+    A parameter group that comes later joins at the next `step`, where the others are then.
+
     Parameters
     ----------
     optimizer : Optimizer
@@ -26,13 +28,15 @@ class Schedule:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.last_epoch = 0
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
         self._set()
 
     def rate(self, t: int, initial: float) -> float:
-        """The learning rate after ``t`` steps; each schedule defines it."""
+        """The learning rate after ``t`` steps; each schedule defines it, or `rates`."""
         raise NotImplementedError(f"{type(self).__name__} defines no rate")
+
+    def rates(self, t: int, initial: Sequence[float]) -> list[float]:
+        """The learning rates of all groups after ``t`` steps."""
+        return [self.rate(t, first) for first in initial]
 
     def get_last_lr(self) -> list[float]:
         """The groups' learning rates now."""
@@ -44,8 +48,12 @@ class Schedule:
         self._set()
 
     def _set(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(self.last_epoch, group["initial_lr"])
+        groups = self.optimizer.param_groups
+        for group in groups:
+            group.setdefault("initial_lr", group["lr"])
+        initial = [group["initial_lr"] for group in groups]
+        for group, lr in zip(groups, self.rates(self.last_epoch, initial), strict=True):
+            group["lr"] = lr
 
     def state_dict(self) -> dict[str, Any]:
         """Where it is."""
@@ -57,8 +65,28 @@ class Schedule:
         self._set()
 
 
+def _each(what: str, optimizer: Optimizer, name: str, value: Any) -> list[Any]:
+    """A setting for each parameter group, where one stands for all."""
+    count = len(optimizer.param_groups)
+    if not isinstance(value, list | tuple):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(
+            f"{what}: {len(value)} values of {name} for {count} parameter groups; give one for "
+            "each, or one for all"
+        )
+    return list(value)
+
+
 class LambdaLR(Schedule):
     """``lr_lambda(t)`` times the first learning rate.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose learning rates are set.
+    lr_lambda : callable or list of callable
+        One for all parameter groups, or one for each.
 
     Examples
     --------
@@ -70,12 +98,17 @@ class LambdaLR(Schedule):
     [0.4]
     """
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+    ) -> None:
         self.lr_lambda = lr_lambda
         super().__init__(optimizer)
 
-    def rate(self, t: int, initial: float) -> float:
-        return initial * self.lr_lambda(t)
+    def rates(self, t: int, initial: Sequence[float]) -> list[float]:
+        factors = _each("LambdaLR", self.optimizer, "lr_lambda", self.lr_lambda)
+        return [first * f(t) for first, f in zip(initial, factors, strict=True)]
 
 
 class StepLR(Schedule):
@@ -155,19 +188,19 @@ class OneCycleLR(Schedule):
     ----------
     optimizer : Optimizer
         Whose learning rates are set.
-    max_lr : float
-        The largest.
+    max_lr : float or list of float
+        The largest, of all parameter groups or of each.
     total_steps : int, optional
-        How long it takes; else ``epochs * steps_per_epoch``.
+        How often `step` may be called; else ``epochs * steps_per_epoch``.
     epochs, steps_per_epoch : int, optional
         In place of ``total_steps``.
     pct_start : float
-        The part of the steps that go up.
+        The part of the steps that go up, from 0 to 1.
     anneal_strategy : {"cos", "linear"}
         The shape of the parts.
     cycle_momentum : bool
         Whether momentum (of Adam the first of the betas) goes the other way.
-    base_momentum, max_momentum : float
+    base_momentum, max_momentum : float or list of float
         The least momentum, where the rate is largest, and the largest.
     div_factor, final_div_factor : float
         The first is ``max_lr / div_factor``, the last ``final_div_factor`` times smaller yet.
@@ -178,15 +211,15 @@ class OneCycleLR(Schedule):
     def __init__(
         self,
         optimizer: Optimizer,
-        max_lr: float,
+        max_lr: float | Sequence[float],
         total_steps: int | None = None,
         epochs: int | None = None,
         steps_per_epoch: int | None = None,
         pct_start: float = 0.3,
         anneal_strategy: Literal["cos", "linear"] = "cos",
         cycle_momentum: bool = True,
-        base_momentum: float = 0.85,
-        max_momentum: float = 0.95,
+        base_momentum: float | Sequence[float] = 0.85,
+        max_momentum: float | Sequence[float] = 0.95,
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
         three_phase: bool = False,
@@ -197,49 +230,59 @@ class OneCycleLR(Schedule):
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
+        if total_steps <= 0:
+            raise ValueError(f"OneCycleLR: total_steps is more than 0, got {total_steps}")
+        if not 0 <= pct_start <= 1:
+            raise ValueError(f"OneCycleLR: pct_start is from 0 to 1, got {pct_start}")
         groups = optimizer.param_groups
         if cycle_momentum and not all("betas" in g or "momentum" in g for g in groups):
             raise ValueError(
                 f"OneCycleLR: {type(optimizer).__name__} has no momentum; give cycle_momentum=False"
             )
         self.max_lr = max_lr
+        self.base_momentum, self.max_momentum = base_momentum, max_momentum
+        self.div_factor, self.final_div_factor = div_factor, final_div_factor
         self.total_steps = total_steps
         self.between = _SHAPES[anneal_strategy]
         self.cycle_momentum = cycle_momentum
-        first = max_lr / div_factor
-        last = first / final_div_factor
         top, end = pct_start * total_steps - 1, total_steps - 1
-        # Each part: its last step, the rate and the momentum at its start and its end.
-        up = (top, (first, max_lr), (max_momentum, base_momentum))
+        # Each part: its last step, and whether rates are first, max or last at its start and end.
         if three_phase:
-            down = (2 * top, (max_lr, first), (base_momentum, max_momentum))
-            self.parts = [up, down, (end, (first, last), (max_momentum, max_momentum))]
+            self.parts = [(top, 0, 1), (2 * top, 1, 0), (end, 0, 2)]
         else:
-            self.parts = [up, (end, (max_lr, last), (base_momentum, max_momentum))]
+            self.parts = [(top, 0, 1), (end, 1, 2)]
         super().__init__(optimizer)
 
-    def _at(self, t: int) -> tuple[float, float]:
-        """The rate and the momentum after ``t`` steps."""
-        if t >= self.total_steps:
+    def _at(self, t: int) -> tuple[int, int, float]:
+        """Where the part of step ``t`` starts and ends, and how much of it is done."""
+        if t > self.total_steps:
             raise ValueError(f"OneCycleLR: step {t} of a schedule of {self.total_steps} steps")
         start = 0.0
         part, *later = self.parts
         while later and t > part[0]:
             start = part[0]
             part, *later = later
-        end, rates, momenta = part
-        done = (t - start) / (end - start)
-        return self.between(*rates, done), self.between(*momenta, done)
+        end, a, b = part
+        return a, b, (t - start) / (end - start) if end > start else 1.0
 
-    def rate(self, t: int, initial: float) -> float:
-        return self._at(t)[0]
+    def rates(self, t: int, initial: Sequence[float]) -> list[float]:
+        a, b, done = self._at(t)
+        rates = []
+        for top in _each("OneCycleLR", self.optimizer, "max_lr", self.max_lr):
+            first = top / self.div_factor
+            places = first, top, first / self.final_div_factor
+            rates.append(self.between(places[a], places[b], done))
+        return rates
 
     def _set(self) -> None:
         super()._set()
         if not self.cycle_momentum:
             return
-        momentum = self._at(self.last_epoch)[1]
-        for group in self.optimizer.param_groups:
+        a, b, done = self._at(self.last_epoch)
+        low = _each("OneCycleLR", self.optimizer, "base_momentum", self.base_momentum)
+        high = _each("OneCycleLR", self.optimizer, "max_momentum", self.max_momentum)
+        for group, *ends in zip(self.optimizer.param_groups, high, low, high, strict=True):
+            momentum = self.between(ends[a], ends[b], done)
             if "betas" in group:
                 group["betas"] = (momentum, *group["betas"][1:])
             else:
@@ -271,9 +314,9 @@ class SequentialLR(Schedule):
         self.milestones = list(milestones)
         super().__init__(optimizer)
 
-    def rate(self, t: int, initial: float) -> float:
+    def rates(self, t: int, initial: Sequence[float]) -> list[float]:
         at = sum(t >= m for m in self.milestones)
-        return self.schedulers[at].rate(t - (self.milestones[at - 1] if at else 0), initial)
+        return self.schedulers[at].rates(t - (self.milestones[at - 1] if at else 0), initial)
 
 
 class ReduceLROnPlateau:
@@ -286,7 +329,7 @@ class ReduceLROnPlateau:
     mode : {"min", "max"}
         Which way the metric becomes better.
     factor : float
-        What learning rates are multiplied by.
+        What learning rates are multiplied by, less than 1.
     patience : int
         Steps without improvement that are accepted.
     threshold : float
@@ -295,8 +338,8 @@ class ReduceLROnPlateau:
         Whether that is relative to the best.
     cooldown : int
         Steps after a change in which none are counted.
-    min_lr : float
-        The learning rate falls no further.
+    min_lr : float or list of float
+        Learning rates fall no further: those of all parameter groups, or of each.
     eps : float
         A change by no more than this is left out.
     """
@@ -310,9 +353,11 @@ class ReduceLROnPlateau:
         threshold: float = 1e-4,
         threshold_mode: Literal["rel", "abs"] = "rel",
         cooldown: int = 0,
-        min_lr: float = 0.0,
+        min_lr: float | Sequence[float] = 0.0,
         eps: float = 1e-8,
     ) -> None:
+        if factor >= 1:
+            raise ValueError(f"ReduceLROnPlateau: factor is less than 1, got {factor}")
         if mode not in ("min", "max"):
             raise ValueError(f"ReduceLROnPlateau: mode={mode!r} is neither 'min' nor 'max'")
         if threshold_mode not in ("rel", "abs"):
@@ -329,25 +374,29 @@ class ReduceLROnPlateau:
         self.min_lr = min_lr
         self.eps = eps
         self.best = math.inf if mode == "min" else -math.inf
-        self.bad_epochs = 0
-        self.cooling = 0
+        self.num_bad_epochs = 0
+        self.cooldown_counter = 0
+        self._least()
 
     def step(self, metric: float) -> None:
         """Look at the metric, and lower the learning rates if it is time to."""
         metric = float(metric)
         if self._better(metric):
-            self.best, self.bad_epochs = metric, 0
+            self.best, self.num_bad_epochs = metric, 0
         else:
-            self.bad_epochs += 1
-        if self.cooling > 0:
-            self.cooling -= 1
-            self.bad_epochs = 0
-        if self.bad_epochs > self.patience:
-            for group in self.optimizer.param_groups:
-                lower = max(group["lr"] * self.factor, self.min_lr)
+            self.num_bad_epochs += 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            for group, least in zip(self.optimizer.param_groups, self._least(), strict=True):
+                lower = max(group["lr"] * self.factor, least)
                 if group["lr"] - lower > self.eps:
                     group["lr"] = lower
-            self.cooling, self.bad_epochs = self.cooldown, 0
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+
+    def _least(self) -> list[float]:
+        return _each("ReduceLROnPlateau", self.optimizer, "min_lr", self.min_lr)
 
     def _better(self, metric: float) -> bool:
         sign = -1 if self.mode == "min" else 1
@@ -361,12 +410,14 @@ class ReduceLROnPlateau:
 
     def state_dict(self) -> dict[str, Any]:
         """What it has seen."""
-        return {"best": self.best, "bad_epochs": self.bad_epochs, "cooling": self.cooling}
+        names = ("best", "num_bad_epochs", "cooldown_counter")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what another has seen."""
         self.best = float(state["best"])
-        self.bad_epochs, self.cooling = int(state["bad_epochs"]), int(state["cooling"])
+        self.num_bad_epochs = int(state["num_bad_epochs"])
+        self.cooldown_counter = int(state["cooldown_counter"])
 
 
 def _cosine(start: float, end: float, done: float) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gpugrad.array import Array
 from gpugrad.kernels.optimizer import sgd
 from gpugrad.optim.optimizer import Group, Optimizer
 
@@ -68,6 +69,12 @@ class SGD(Optimizer):
 
     def _states(self, group: Group) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
+
+    def _loaded(self, group: Group, p: Array, found: Mapping[str, Any], counters: Any) -> Any:
+        # PyTorch's has no count, and an empty buffer where it has none: only the first step is
+        # another, and that is over.
+        given = {name: value for name, value in found.items() if value is not None}
+        return super()._loaded(group, p, {"step": 1, **given}, counters)
 
     def _kernel(
         self, group: Group, params: Any, grads: Any, states: Any, step: Any, common: Any

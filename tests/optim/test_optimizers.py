@@ -71,6 +71,32 @@ def test_a_hundred_steps_agree_with_pytorch(name, device):
         np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_they_go_on_from_pytorch_s_state(name, device):
+    torch = pytest.importorskip("torch")
+    cls, settings = OURS[name]
+    raw, _ = start(device)
+    raw = [r for r in raw if r.size]
+    theirs = [torch.tensor(r, requires_grad=True) for r in raw]
+    peer = getattr(torch.optim, cls.__name__)(theirs, **settings)
+
+    def step_theirs(t):
+        for q, g in zip(theirs, slopes(raw, t), strict=True):
+            q.grad = torch.tensor(g)
+        peer.step()
+
+    step_theirs(0)
+    step_theirs(1)
+    params = [gg.Array(q.detach().numpy(), device=device, copy=True) for q in theirs]
+    ours = cls(params, **settings)
+    ours.load_state_dict(peer.state_dict())
+    for t in (2, 3):
+        ours.step([gg.Array(g, device=device) for g in slopes(raw, t)])
+        step_theirs(t)
+    for p, q in zip(params, theirs, strict=True):
+        np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
 def test_lion_is_the_papers(device):
     raw, params = start(device)
     optimizer = optim.Lion(params, lr=0.1, betas=(0.9, 0.99), weight_decay=0.1)

@@ -37,6 +37,17 @@ SCHEDULES = {
         {"max_lr": 0.5, "total_steps": 21, "cycle_momentum": False},
     ),
     "lambda": ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
+    "lambdas": ("LambdaLR", {"lr_lambda": [lambda t: 1 / (1 + t), lambda t: 0.9**t]}),
+    "one cycle of each group": (
+        "OneCycleLR",
+        {
+            "max_lr": [0.1, 0.5],
+            "total_steps": 20,
+            "base_momentum": [0.7, 0.8],
+            "max_momentum": [0.9, 0.95],
+        },
+    ),
+    "one cycle down": ("OneCycleLR", {"max_lr": 0.5, "total_steps": 20, "pct_start": 0.0}),
 }
 
 
@@ -62,12 +73,14 @@ def test_rates_are_those_of_pytorch(name):
     cls, settings = SCHEDULES[name]
     mine = getattr(optim, cls)(ours(), **settings)
     peer = getattr(torch.optim.lr_scheduler, cls)(theirs(torch), **settings)
-    for _ in range(20):
+    steps = getattr(peer, "total_steps", 20)
+    for t in range(steps + 1):
         np.testing.assert_allclose(mine.get_last_lr(), peer.get_last_lr(), rtol=1e-9)
         momenta = [[g["momentum"] for g in s.optimizer.param_groups] for s in (mine, peer)]
         np.testing.assert_allclose(*momenta, rtol=1e-9)
-        mine.step()
-        peer.step()
+        if t < steps:
+            mine.step()
+            peer.step()
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
@@ -94,18 +107,18 @@ def test_one_cycle_of_adam_turns_the_first_beta():
     peer = torch.optim.Adam([torch.ones(2)], betas=(0.9, 0.99))
     schedule = optim.OneCycleLR(mine, 0.1, 10)
     other = torch.optim.lr_scheduler.OneCycleLR(peer, 0.1, 10)
-    for _ in range(9):
-        betas = [o.param_groups[0]["betas"] for o in (mine, peer)]
-        np.testing.assert_allclose(*betas, rtol=1e-12)
+    for _ in range(10):
         schedule.step()
         other.step()
+        betas = [o.param_groups[0]["betas"] for o in (mine, peer)]
+        np.testing.assert_allclose(*betas, rtol=1e-12)
 
 
 @pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_plateaus(mode, threshold_mode):
     torch = pytest.importorskip("torch")
-    settings = {"mode": mode, "factor": 0.5, "patience": 2, "cooldown": 1, "min_lr": 0.02}
+    settings = {"mode": mode, "factor": 0.5, "patience": 2, "cooldown": 1, "min_lr": [0.08, 0.02]}
     settings |= {"threshold": 0.05, "threshold_mode": threshold_mode, "eps": 0.01}
     optimizer, peer_optimizer = ours(), theirs(torch)
     mine = optim.ReduceLROnPlateau(optimizer, **settings)
@@ -142,11 +155,59 @@ def test_a_plateau_continues():
     assert second.get_last_lr() == pytest.approx([0.03, 0.01])
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
+@pytest.mark.parametrize("name", [*SCHEDULES, "plateau"])
+def test_they_continue_where_pytorch_s_were(name):
+    torch = pytest.importorskip("torch")
+    cls, settings = SCHEDULES.get(name, ("ReduceLROnPlateau", {"patience": 3, "cooldown": 4}))
+    metric = [1.0] if name == "plateau" else []
+    peer = getattr(torch.optim.lr_scheduler, cls)(theirs(torch), **settings)
+    mine = getattr(optim, cls)(ours(), **settings)
+    for _ in range(7):
+        peer.step(*metric)
+    mine.optimizer.load_state_dict(peer.optimizer.state_dict())
+    mine.load_state_dict(peer.state_dict())
+    for _ in range(8):
+        peer.step(*metric)
+        mine.step(*metric)
+        np.testing.assert_allclose(mine.get_last_lr(), peer.get_last_lr(), rtol=1e-9)
+
+
+def test_one_cycle_that_only_goes_up_has_all_its_steps():
+    schedule = optim.OneCycleLR(ours(), 0.5, 2, pct_start=1.0)  # PyTorch's divides by 0
+    for _ in range(2):
+        schedule.step()
+    assert schedule.get_last_lr() == pytest.approx([0.5 / 25 / 1e4] * 2)
+
+
+def test_a_group_that_comes_later_joins():
+    schedule = optim.ExponentialLR(ours(), 0.5)
+    schedule.step()
+    schedule.optimizer.add_param_group({"params": [gg.Array(np.ones(1))], "lr": 4.0})
+    schedule.step()
+    assert schedule.get_last_lr() == pytest.approx([0.075, 0.025, 1.0])
+    each = optim.LambdaLR(ours(), [lambda t: 1.0, lambda t: 1.0])
+    each.optimizer.add_param_group({"params": [gg.Array(np.ones(1))]})
+    with pytest.raises(ValueError, match="2 values of lr_lambda for 3 parameter groups; give one"):
+        each.step()
+
+
 def test_errors():
     schedule = optim.OneCycleLR(ours(), 0.1, 2)
     schedule.step()
-    with pytest.raises(ValueError, match="step 2 of a schedule of 2"):
+    schedule.step()
+    with pytest.raises(ValueError, match="step 3 of a schedule of 2"):
         schedule.step()
+    with pytest.raises(ValueError, match="pct_start is from 0 to 1, got 2"):
+        optim.OneCycleLR(ours(), 0.1, 3, pct_start=2.0)
+    with pytest.raises(ValueError, match="total_steps is more than 0, got 0"):
+        optim.OneCycleLR(ours(), 0.1, 0)
+    with pytest.raises(ValueError, match="3 values of max_lr for 2 parameter groups"):
+        optim.OneCycleLR(ours(), [0.1] * 3, 3)
+    with pytest.raises(ValueError, match="1 values of min_lr for 2 parameter groups"):
+        optim.ReduceLROnPlateau(ours(), min_lr=[0.1])
+    with pytest.raises(ValueError, match=r"factor is less than 1, got 1\.5"):
+        optim.ReduceLROnPlateau(ours(), factor=1.5)
     with pytest.raises(ValueError, match="'up'"):
         optim.ReduceLROnPlateau(ours(), "up")
     o = ours()
