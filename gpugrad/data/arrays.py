@@ -87,10 +87,10 @@ def check_labels(labels: Any, classes: int) -> None:
     host: NDArray[Any] = labels.numpy() if isinstance(labels, Array) else np.asarray(labels)
     if host.dtype.kind not in "iu":
         raise DataError(f"labels are whole numbers, got {host.dtype}")
-    wrong = np.flatnonzero((host < 0) | (host >= classes))
+    wrong = np.argwhere((host < 0) | (host >= classes))
     if len(wrong):
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise DataError(
-            f"label {host.reshape(-1)[wrong[0]]} of record {wrong[0]} is out of range: allowed are "
+            f"label {host[tuple(wrong[0])]} of record {wrong[0][0]} is out of range: allowed are "
             f"0 to {classes - 1}{more}"
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -18,9 +20,10 @@ class Records:
     items : sequence
         What there is to read: paths, offsets.
     read : callable
-        ``read(item)`` gives a record: an array, or a tuple of arrays, as every record.
+        ``read(item)`` gives a record: an array, or a tuple of arrays. All records have as many,
+        of the same shapes, as the first that can be read.
     broken : {"raise", "skip"}
-        What to do with a record that cannot be read.
+        What to do with a record that cannot be read, or is not like the first.
 
     Attributes
     ----------
@@ -58,16 +61,49 @@ class Records:
     def take(self, rows: Any) -> tuple[Any, ...]:
         good = []
         for row in np.asarray(rows).tolist():
-            item = self.items[row]
             try:
-                record = self.read(item)
+                record = self._record(row)
+                self._compare(record)
             except Exception as error:  # whatever the reader's libraries raise
-                why = f"{item!r:.200}: {error}"
+                why = f"{self.items[row]!r:.200}: {error}"
                 if self.broken == "raise":
                     raise DataError(f"record {row}, {why}") from error
                 self.skipped[row] = why
             else:
-                good.append(record if isinstance(record, tuple) else (record,))
+                good.append(record)
         if not good:
             return (np.empty(0),)
         return tuple(np.stack(field) for field in zip(*good, strict=True))
+
+    def _record(self, row: int) -> tuple[Any, ...]:
+        found = self.read(self.items[row])
+        fields = found if isinstance(found, tuple) else (found,)
+        return tuple(_numbers(field) for field in fields)
+
+    def _compare(self, record: tuple[Any, ...]) -> None:
+        row, expected = self._first
+        shapes = tuple(field.shape for field in record)
+        if shapes != expected:
+            raise ValueError(f"its shapes are {_told(shapes)}, record {row} has {_told(expected)}")
+
+    @cached_property
+    def _first(self) -> tuple[int, tuple[Any, ...]]:
+        """The first record that can be read, in the order of the items, and its shapes.
+
+        It is not the first that is asked for: a run that goes on elsewhere would have another.
+        """
+        for row in range(len(self)):
+            with suppress(Exception):
+                return row, tuple(field.shape for field in self._record(row))
+        raise AssertionError("this is asked for a record that can be read")
+
+
+def _numbers(field: Any) -> Any:
+    found = field if hasattr(field, "shape") else np.asarray(field)
+    if np.dtype(found.dtype).kind in "OSU":
+        raise TypeError(f"a record is an array of numbers or a tuple of such, got {field!r:.80}")
+    return found
+
+
+def _told(shapes: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, shapes))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+import gpugrad as gg
 from gpugrad.data import Arrays, DataError, Loader, Records, map_arrays, read_text
 from gpugrad.random import Generator
 from gpugrad.training import read_state, write_state
@@ -89,6 +92,59 @@ def test_broken_records_are_skipped_and_counted(batch_size, device):
     assert all(x.shape == (len(y), 2) for x, y in batches)
     with pytest.raises(DataError, match="there are no records"):
         Records([], read)
+
+
+ODD = {
+    "another shape": (
+        lambda x, y: (x[:1], y),
+        r"its shapes are \(1,\), \(\), record 0 has \(2,\), ",
+    ),
+    "one field more": (lambda x, y: (x, y, y), r"its shapes are \(2,\), \(\), \(\), record 0 has"),
+    "one field less": (lambda x, y: x, r"its shapes are \(2,\), record 0 has \(2,\), \(\)"),
+    "nothing": (lambda x, y: None, r"an array of numbers or a tuple of such, got None"),
+    "a text": (lambda x, y: (x, "5"), r"an array of numbers or a tuple of such, got '5'"),
+    "ragged": (lambda x, y: ([[1], [1, 2]], y), "inhomogeneous shape"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("asked", [[4, 3, 0], [1, 4, 2], [4]])
+def test_a_record_unlike_the_first_is_broken(odd, asked, device):
+    change, said = ODD[odd]
+
+    def read(item):
+        record = np.array([item, item]), item
+        return change(*record) if item == 14 else record
+
+    data = Records(range(10, 20), read, broken="skip")
+    found = data.take(np.array(asked))
+    rest = [10 + n for n in asked if n != 4]
+    assert found[-1].tolist() == rest
+    assert list(data.skipped) == [4]
+    assert re.match(rf"14: .*{said}", data.skipped[4])
+    with pytest.raises(DataError, match=rf"record 4, 14: .*{said}"):
+        list(Loader(Records(range(10, 20), read), 3, device=device, generator=Generator(0)))
+
+
+def test_records_are_compared_with_the_first_that_can_be_read():
+    # Whichever is asked for first: a run that goes on leaves out the same ones.
+    def read(item):
+        if item == 0:
+            raise OSError("torn")
+        return np.zeros(3 if item in (2, 5) else 2)
+
+    for asked in ([5, 4, 0, 2, 1], [2, 1, 5, 0, 4]):
+        data = Records(range(6), read, broken="skip")
+        assert data.take(np.array(asked))[0].shape == (2, 2)
+        assert sorted(data.skipped) == [0, 2, 5]
+        assert data.skipped[5] == "5: its shapes are (3,), record 1 has (2,)"
+
+
+def test_records_on_a_device(device):
+    data = Records([1.0, 2.0], lambda x: gg.Array([x, x], device=device))
+    (found,) = data.take(np.array([1, 0]))
+    assert found.device == device
+    assert found.tolist() == [[2, 2], [1, 1]]
 
 
 def test_what_was_skipped_is_part_of_the_place(tmp_path):

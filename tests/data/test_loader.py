@@ -151,6 +151,9 @@ def test_labels_out_of_range_are_named(device):
     with pytest.raises(DataError, match="labels are whole numbers, got float64"):
         Arrays(np.ones(3), classes=3)
     Arrays(labels, classes=None)
+    rows = gg.Array(np.array([[0, 1], [0, 1], [0, 9], [8, 0]]), device=device)
+    with pytest.raises(DataError, match=r"label 9 of record 2 is out of range: .* and 1 more"):
+        Arrays(rows, classes=2)
 
 
 def test_arrays_that_do_not_go_together():
