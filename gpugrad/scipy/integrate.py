@@ -62,6 +62,7 @@ def odeint(
     atol: float | None = None,
     mxstep: int = 0,
     tfirst: bool = False,
+    **others: Any,
 ) -> Any:
     """Solve ``dy/dt = func(y, t, *args)`` from ``y0`` at ``t[0]``, and give ``y`` at each ``t``.
 
@@ -74,7 +75,8 @@ def odeint(
     y0
         The start: an array, a list of numbers, or a pytree of arrays.
     t
-        The times, ascending or descending; the first one belongs to ``y0``.
+        The times, ascending or descending; the first one belongs to ``y0``. A list of numbers, or
+        a NumPy array, may stand beside a ``y0`` on CUDA.
     args
         Further arguments of ``func``: arrays, or pytrees of arrays.
     rtol, atol
@@ -106,16 +108,24 @@ def odeint(
     >>> round(float(gg.grad(left)(0.5)), 6)  # -2 exp(-2 rate)
     -0.735759
     """
+    if others:
+        raise TypeError(
+            f"odeint: {', '.join(others)}= is not supported in gpugrad: it takes rtol, atol, "
+            "mxstep and tfirst. For SciPy's others call scipy.integrate.odeint, which has no derivative"
+        )
+    loose: list[Any] = []  # what has no device of its own
     if isinstance(y0, list | tuple) and all(shape_dtype(v).shape == () for v in y0):
         y0 = _gathered(y0)
+        loose = [y0]
     leaves, tree = flatten(y0)
     likes = [shape_dtype(v) for v in leaves]
     if any(v.dtype.kind == "c" for v in likes):
         raise TypeError("odeint: y0 is complex; solve for its real and imaginary parts instead")
     t = t if hasattr(t, "shape") else _gathered(t)
     inputs, shape = flatten(tuple(args))
-    raws = [raw_of(v) for v in (*leaves, t, *inputs)]
-    where = common_device([r for r in raws if hasattr(r, "dtype")], "odeint")
+    loose.append(t)
+    held = [v for v in (*leaves, t, *inputs) if not (_on_host(v) and any(v is a for a in loose))]
+    where = common_device([raw_of(v) for v in held if hasattr(raw_of(v), "dtype")], "odeint")
     dtype = np.result_type(*[v.dtype if is_inexact(v.dtype) else float for v in likes])
     vector = _vector(leaves, dtype, where)
     # Numbers that are being differentiated become arrays on the device.
@@ -163,10 +173,13 @@ def _gathered(items: Any) -> Any:
     return stack(list(items)) if loose else np.asarray(items, float)
 
 
+def _on_host(value: Any) -> bool:
+    return not isinstance(value, Box) and not is_cuda(value)
+
+
 def _placed(value: Any, where: Any) -> Any:
     """A host array that has come from numbers, on the device of the others."""
-    raw = raw_of(value)
-    return to_device(raw, where) if raw is value and not is_cuda(raw) else value
+    return to_device(value, where) if _on_host(value) else value
 
 
 def _vector(leaves: Sequence[Any], dtype: Any, where: Any) -> Any:
@@ -226,6 +239,9 @@ class _Odeint(Primitive):
     record = evaluate
 
 
+_NOTHING_TO_DO = "Nothing was done; the integration time was 0."
+
+
 def _lsoda(slope: Callable[[Any, float], Any], y0: Any, t: Any, system: _System) -> Any:
     from scipy.integrate import ODEintWarning
     from scipy.integrate import odeint as theirs
@@ -247,7 +263,8 @@ def _lsoda(slope: Callable[[Any, float], Any], y0: Any, t: Any, system: _System)
         out, about = theirs(guarded, y0, t, full_output=True, **tolerances)
     if failed:
         raise failed[0]
-    if about["message"] != "Integration successful.":
+    # At one time, or at the same one again, there is nothing to do.
+    if about["message"] not in ("Integration successful.", _NOTHING_TO_DO):
         raise RuntimeError(
             f"odeint stopped: {about['message']} Raise mxstep, loosen rtol and atol, or look at "
             "the slope that func gives"

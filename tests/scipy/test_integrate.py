@@ -185,6 +185,56 @@ def test_scipys_habits():
     )
 
 
+def decay(y, t, rate=1.0):
+    return -rate * y
+
+
+@pytest.mark.parametrize("t", [[0.0], [0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+def test_the_same_time_again(t, device):
+    y0, rate, times = put(device, Y0, np.array(0.5), np.array(t))
+    want = np.exp(-0.5 * np.array(t)[:, None]) * Y0
+    np.testing.assert_allclose(host(odeint(decay, y0, times, (rate,))), want, rtol=1e-6)
+    g = gg.grad(lambda y0: gnp.sum(odeint(decay, y0, times, (rate,))))(y0)
+    np.testing.assert_allclose(host(g), np.exp(-0.5 * np.array(t)).sum() * np.ones(2), rtol=1e-6)
+    _, s = gg.jvp(lambda rate: odeint(decay, y0, times, (rate,)), (rate,), (rate * 0 + 1,))
+    np.testing.assert_allclose(host(s), -np.array(t)[:, None] * want, rtol=1e-6, atol=1e-9)
+
+
+def test_times_and_starts_of_numbers_follow_the_others(device):
+    y0, rate = put(device, Y0, np.array(0.5))
+    times = [0.0, 0.5, 1.0]
+    want = odeint(decay, y0, to_device(np.array(times), device), (rate,))
+    for given in (times, tuple(times), np.linspace(0, 1, 3)):
+        got = odeint(decay, y0, given, (rate,))
+        assert type(got) is type(y0)
+        np.testing.assert_array_equal(host(got), host(want))
+        g = gg.grad(lambda y0: gnp.sum(odeint(decay, y0, given, (rate,))))(y0)  # noqa: B023
+        assert type(g) is type(y0)
+    for start in (Y0.tolist(), tuple(Y0.tolist())):
+        np.testing.assert_array_equal(host(odeint(decay, start, times, (rate,))), host(want))
+    assert type(odeint(decay, 0.7, times, (rate,))) is type(y0)
+
+
+def test_arrays_of_two_devices_are_refused(cuda):
+    with pytest.raises(gg.DeviceError, match="odeint"):
+        odeint(decay, Y0, [0.0, 1.0], (cuda.asarray(0.5),))
+
+
+def test_what_scipy_takes_and_we_do_not_is_named():
+    with pytest.raises(TypeError, match=r"odeint: full_output, hmax= is not supported.*mxstep"):
+        odeint(decay, Y0, T, full_output=True, hmax=0.1)
+
+
+def test_a_number_is_a_state_of_one_component_in_hips_name():
+    from gpugrad.compat.autograd.scipy.integrate import odeint as compat
+
+    want = scipy.integrate.odeint(decay, 0.7, T)
+    for y0 in (0.7, np.array(0.7), [0.7]):
+        np.testing.assert_allclose(compat(decay, y0, T), want, rtol=1e-6)
+    g = gg.grad(lambda y0: gnp.sum(compat(decay, y0, T)))(0.7)
+    np.testing.assert_allclose(g, np.exp(-T).sum(), rtol=1e-6)
+
+
 def test_backward_on_arrays(device):
     rate = gg.Array(to_device(np.array(0.5), device), requires_grad=True)
     y0, t = put(device, np.array([2.0]), np.array([0.0, 1.5]))
