@@ -111,7 +111,7 @@ def odeint(
     if others:
         raise TypeError(
             f"odeint: {', '.join(others)}= is not supported in gpugrad: it takes rtol, atol, "
-            "mxstep and tfirst. For SciPy's others call scipy.integrate.odeint, which has no derivative"
+            "mxstep and tfirst. For SciPy's others call scipy.integrate.odeint, without derivatives"
         )
     loose: list[Any] = []  # what has no device of its own
     if isinstance(y0, list | tuple) and all(shape_dtype(v).shape == () for v in y0):
