@@ -422,7 +422,7 @@ def _event_files(wanted: bool, out: Path, resumed: bool) -> tuple[Any, ...]:
 
 @contextmanager
 def _told(out: Path | None = None) -> Iterator[None]:
-    """What can go wrong in a run in one line, and what Ctrl-C has left."""
+    """What can go wrong in a command in one line, and what Ctrl-C has left of a run."""
     from gpugrad.data import DataError
     from gpugrad.training import CheckpointError
 
@@ -476,13 +476,16 @@ def graph(
     ] = Path("graph.svg"),
 ) -> None:
     """Draw the graph of a small network, and write a page that steps through both passes."""
+    from gpugrad.training.files import replacing
     from gpugrad.viz import account
 
     _make_folder(out.parent)
-    if out.suffix != ".html":
-        account.draw(out)
-        print(out)
-    print(account.walk(out.with_suffix(".html")))
+    page = out.with_suffix(".html")
+    with _told():
+        for path in dict.fromkeys((out, page)):
+            with replacing(path) as unfinished:
+                (account.walk if path == page else account.draw)(unfinished)
+            print(path)
 
 
 def _fail(error: Exception) -> None:
