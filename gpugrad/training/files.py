@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+# Nobody else's files are named so.
+_UNFINISHED = re.compile(r"\.gpugrad-[0-9a-f]{16}(\..+)?")
 
 
 @contextmanager
@@ -26,23 +34,43 @@ def replacing(path: Path) -> Iterator[Path]:
     'all of it'
     """
     # The ending stays, since writers choose a format by it.
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    unfinished = path.with_name(f".gpugrad-{secrets.token_hex(8)}{path.suffix}")
     try:
-        with naming(path):
+        with naming(path), _held(unfinished):
             yield unfinished
             _to_disk(unfinished, os.O_RDWR)
             unfinished.replace(path)
-            if os.name != "nt":  # Windows opens no folders, and does this by itself
+            if sys.platform != "win32":  # Windows opens no folders, and does this by itself
                 _to_disk(path.parent, os.O_RDONLY)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
+@contextmanager
+def _held(unfinished: Path) -> Iterator[None]:
+    """Make a file and lock it: the system lets go of it when this process ends, in any way."""
+    if sys.platform == "win32":  # which renames no open files
+        yield
+        return
+    with unfinished.open("xb") as file:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
 def sweep(folder: Path) -> None:
-    """Remove what processes that were killed within `replacing` have left in a folder."""
-    for path in folder.glob(".*"):
-        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name):
-            path.unlink(missing_ok=True)
+    """Remove what processes that were killed within `replacing` have left in a folder.
+
+    What a living process writes to is locked, and stays. On Windows, and where there are no locks,
+    all stays.
+    """
+    if sys.platform == "win32":
+        return
+    for path in folder.glob(".gpugrad-*"):
+        if _UNFINISHED.fullmatch(path.name):
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 @contextmanager

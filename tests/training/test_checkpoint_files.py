@@ -223,7 +223,7 @@ def test_the_last_ones_are_kept(tmp_path):
     assert checkpoints.newest() is None
     for step in (9, 10, 100_000_000):  # in the order of the numbers, not of the names
         (tmp_path / "c").mkdir(exist_ok=True)
-        (tmp_path / "c" / ".step-00000009.4711.safetensors").write_bytes(b"of a killed process")
+        (tmp_path / "c" / ".gpugrad-0123456789abcdef.safetensors").write_bytes(b"of a killed process")
         checkpoints.save(step, {"step": step})
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == [
         "step-00000010.safetensors",
