@@ -67,12 +67,14 @@ class Array(Box):
         Record what is computed from this array, so that ``.backward()`` on a result fills
         ``.grad``. The elements must be floating point or complex.
     copy : bool, optional
-        True: always copy.
+        True: always copy. False: never, and an error where it would take one.
 
     Raises
     ------
     TypeError
         For data that are no numbers, or ``requires_grad`` on integers.
+    ValueError
+        Where ``copy=False`` cannot be kept.
 
     Examples
     --------

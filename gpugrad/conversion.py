@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.core.box import strip
+from gpugrad.core.box import Box, strip
 from gpugrad.device import device, device_of, is_cuda, namespace, on, to_device
 from gpugrad.ops.cast import is_inexact
 
 
 def raw_array(value: Any, dtype: Any, where: Any, copy: bool | None) -> Any:
-    """A raw array from anything array-like."""
+    """A raw array from anything array-like; with ``copy=False`` it shares the memory."""
+    given = value
     if is_cuda(value) or isinstance(value, np.ndarray | np.generic):
         target = device_of(value) if where is None else device(where)
     else:
         if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
-            return raw_array(raw_from_dlpack(value), dtype, where, copy)
+            options = {"copy": False} if copy is False else {}
+            return raw_array(raw_from_dlpack(value, **options), dtype, where, copy)
         value = _nested(value, dtype)
         target = device_of(value) if where is None and is_cuda(value) else device(where)
     if value.dtype.kind not in "biufcV" or (
@@ -28,12 +30,28 @@ def raw_array(value: Any, dtype: Any, where: Any, copy: bool | None) -> Any:
     source = device_of(value)
     if source != target:
         value = to_device(value, target)
-        copy = None
+        copy = copy and None
     if dtype is not None and np.dtype(dtype) != value.dtype:
         value = value.astype(dtype)
     elif copy:
         value = value.copy()
+    if copy is False and value is not given:
+        raise takes_a_copy(given, value.dtype, target)
     return value
+
+
+def takes_a_copy(given: Any, dtype: Any, where: Any) -> ValueError:
+    """The error for ``copy=False`` that cannot be kept."""
+    raw = is_cuda(given) or isinstance(given, np.ndarray | np.generic)
+    if raw or isinstance(given, Box):
+        here = device_of(given) if raw else given.device
+        source = f"one of dtype {given.dtype} on {here}"
+    else:
+        source = f"a {type(given).__name__}"
+    return ValueError(
+        f"copy=False, but an array of dtype {dtype} on {where} from {source} takes a copy: "
+        "leave copy= out to copy where it is needed"
+    )
 
 
 def is_minus_zero(value: Any) -> bool:

@@ -11,7 +11,12 @@ from gpugrad.ops import broadcast, elementwise, join
 from gpugrad.ops import clip as clipping
 from gpugrad.ops.indexing import nonzero
 
-__all__ = ["broadcast_arrays", "clip", "meshgrid", "where"]
+__all__ = ["astype", "broadcast_arrays", "clip", "meshgrid", "where"]
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    """``x`` with elements of ``dtype``; the imaginary part is dropped where that is real."""
+    return x.astype(dtype, copy=copy, device=device)
 
 
 def broadcast_arrays(*arrays: Any, subok: bool = False) -> tuple[Any, ...]:

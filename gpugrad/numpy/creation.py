@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.array import Array
-from gpugrad.conversion import is_minus_zero, raw_from_dlpack
+from gpugrad.conversion import is_minus_zero, raw_from_dlpack, takes_a_copy
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import Box
 from gpugrad.core.loose import array_of
@@ -162,14 +162,38 @@ def asarray(
     """``x`` as an `Array`: without a copy where it is one or wraps a raw array.
 
     Nested lists may hold arrays that are being differentiated; gradients flow through.
+
+    Parameters
+    ----------
+    x
+        An array of any library, a number, or nested lists.
+    dtype
+        The element type; by default that of ``x``.
+    device
+        Where the array shall live; by default where ``x`` is.
+    copy
+        True: always copy; False: never, and a `ValueError` where it would take one.
+
+    Examples
+    --------
+    >>> import gpugrad.numpy as gnp
+    >>> gnp.asarray([1, 2], copy=False)
+    Traceback (most recent call last):
+    ValueError: copy=False, but an array of dtype int64 on cpu from a list takes a copy: leave \
+copy= out to copy where it is needed
     """
     if isinstance(x, Box) and x._trace is not None:
         out: Any = x if dtype is None else cast(x, dtype)
         out = out if device is None else out.to(device)
+        if copy is False and out is not x:
+            raise takes_a_copy(x, out.dtype, out.device)
         return out.copy() if copy else out
     if isinstance(x, list | tuple) and _holds_traced(x):
         out = stack([asarray(v) if isinstance(v, list | tuple) else v for v in x])
-        return out if dtype is None else cast(out, dtype)
+        out = out if dtype is None else cast(out, dtype)
+        if copy is False:
+            raise takes_a_copy(x, out.dtype, out.device)
+        return out
     if isinstance(x, Array) and dtype is None and device is None and not copy:
         return x
     return Array(x, dtype, device=device, copy=copy)

@@ -22,7 +22,17 @@ _KINDS = {
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
-    """``x`` with elements of ``dtype``; casts between floats carry the gradient."""
+    """``x`` with elements of ``dtype``; casts between floats carry the gradient.
+
+    Complex elements become real by ``real(x)`` or ``abs(x)`` alone, as the standard has it; the
+    method ``x.astype`` drops the imaginary part.
+    """
+    like, wanted = shape_dtype(x).dtype, np.dtype(dtype)
+    if like.kind == "c" and wanted.kind not in "cb":
+        raise TypeError(
+            f"astype: {wanted} of {like} would drop the imaginary part: use real(x), imag(x) or "
+            "abs(x) first"
+        )
     out = cast(x, dtype)
     out = out.copy() if out is x and copy else out
     return out if device is None else out.to(device)

@@ -15,7 +15,8 @@ def _astype(xp: Any, x: Any, *, dtype: Any) -> Any:
     if not hasattr(x, "astype"):
         x = np.asarray(x)[()]  # a scalar of NumPy, which has no device
     if x.dtype.kind == "c" and dtype.kind != "c":
-        x = x.real  # said once, without NumPy's warning: a cast to real drops the imaginary part
+        # Without NumPy's warning: a cast to real drops the imaginary part; what is not 0 is true.
+        x = x != 0 if dtype.kind == "b" else x.real
     return x.astype(dtype, copy=False)
 
 

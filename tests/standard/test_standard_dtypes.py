@@ -113,6 +113,51 @@ def test_a_cast_moves_too(device, dtype):
     assert gnp.astype(x, y.dtype, device="cpu").device == gg.device("cpu")
 
 
+def test_complex_elements_become_real_by_the_method_alone(device):
+    z = gnp.asarray([1.0 + 2.0j, 3.0j, 0.0], device=device)
+    for dtype in ("float32", "int64"):
+        with pytest.raises(TypeError, match=f"astype: {dtype} of complex128 would drop"):
+            gnp.astype(z, getattr(gnp, dtype))
+    with pytest.raises(TypeError, match=r"use real\(x\)"):
+        gnp.astype(1 + 1j, gnp.float32)
+    assert z.astype(gnp.float64).tolist() == np.astype(z, float).tolist() == [1, 0, 0]
+    assert gnp.astype(z, gnp.bool).tolist() == z.astype(bool).tolist() == [True, True, False]
+
+
+def test_copy_false_never_copies(device, xp):
+    raw = xp.asarray([1.0, 2.0])
+    x = gnp.asarray(raw, copy=False)
+    assert x._value is raw
+    assert gnp.asarray(x, device=device, dtype=float, copy=False)._value is raw
+    with pytest.raises(ValueError, match=f"float32 on {device} from one of dtype float64"):
+        gnp.asarray(raw, gnp.float32, copy=False)
+    for given in ([1.0, 2.0], 1.0, [[x]]):
+        kind = type(given).__name__
+        with pytest.raises(ValueError, match=f"from a {kind} takes a copy: leave copy= out"):
+            gnp.asarray(given, copy=False)
+        with pytest.raises(ValueError, match="takes a copy"):
+            gnp.array(given, copy=False)
+        with pytest.raises(ValueError, match="takes a copy"):
+            gg.Array(given, copy=False)
+
+
+def test_copy_false_of_a_recorded_array(device, xp):
+    def f(x, dtype):
+        return gnp.asarray(x, dtype, copy=False).sum()
+
+    x = xp.asarray([1.0, 2.0])
+    assert gg.grad(f)(x, None).tolist() == [1, 1]
+    with pytest.raises(ValueError, match=f"float32 on {device} from one of dtype float64"):
+        gg.grad(f)(x, gnp.float32)
+    with pytest.raises(ValueError, match="from a list takes a copy"):
+        gg.grad(lambda x: gnp.asarray([x, x], copy=False).sum())(x)
+
+
+def test_copy_false_on_another_device(cuda):
+    with pytest.raises(ValueError, match="on cuda:0 from one of dtype float64 on cpu takes a copy"):
+        gnp.asarray(np.ones(2), device="cuda", copy=False)
+
+
 # ------------------------------------------------------------------------------ DLPack
 
 
