@@ -371,7 +371,7 @@ def _abs_slope(g: Any, x: Any, y: Any) -> Any:
     return g * conj(x) / where(y == 0, 1, y) if is_complex(x) else g * sign(x)
 
 
-copysign: Primitive = binary("copysign", lambda g, a, b: g * sign(a) * copysign(1, b))
+copysign = binary("copysign", lambda g, a, y: g * (sign(a) * sign(y)))
 nan_to_num = Elementwise("nan_to_num", "nan_to_num", "x", (lambda g, x: gate(g, isfinite(x)),))
 
 

@@ -237,3 +237,20 @@ def test_a_recorded_gradient_of_var_looks_into_the_distances_from_the_mean(devic
     gnp.sum(g * g).backward()
     # g = 2 (x - mean) / 3, and the distances from the mean do not depend on the mean.
     np.testing.assert_allclose(x.grad.numpy(), 8 / 9 * np.array([0.0, 3.0, -3.0]))
+
+
+def test_a_choice_by_a_python_condition(device, xp):
+    x = xp.asarray([1.0, 2.0], dtype="float32")
+    for condition, want in ((True, [1, 2]), (False, [0, 0]), (np.bool_(True), [1, 2])):
+        assert gnp.where(condition, x, 0.0).tolist() == want
+        assert xp.where(condition, gg.Array(x), 0.0).tolist() == want
+        g = gg.grad(lambda x, c=condition: gnp.sum(gnp.where(c, x, 0.0)))(x)
+        assert (g.dtype, g.tolist()) == ("float32", [float(condition)] * 2)
+
+
+@pytest.mark.parametrize("other", [-1, -1.0, np.float32(-1.0)])
+def test_copysign_keeps_the_dtype_of_its_gradient(other, device, xp):
+    x = xp.asarray([1.0, -2.0, 0.0], dtype="float32")
+    g = gg.grad(lambda x: gnp.sum(gnp.copysign(x, other)))(x)
+    assert (g.dtype, g.tolist()) == ("float32", [-1, 1, 0])
+    assert gg.jvp(lambda x: gnp.copysign(x, other), (x,), (x,))[1].dtype == "float32"
