@@ -31,7 +31,7 @@ __all__ = ["CheckpointError", "Checkpoints", "Found", "load", "read_state", "sav
 
 # Of the header's entry: this number, a blank, a SHA-256 digest, a blank, JSON. Later formats begin
 # with their number and a blank too; 1 did not. Whatever changes what is read or how raises it.
-_FORMAT = 2
+_FORMAT = 3
 
 # The element types that the format knows; others are written as bytes.
 _NATIVE = {
@@ -63,12 +63,15 @@ def write_state(path: str | Path, state: Mapping[str, Any]) -> None:
         The file, which is replaced if it is there.
     state : mapping
         Dicts, lists and tuples of numbers, strings, None and arrays. Arrays under the key
-        ``"model"`` keep their plain names in the file.
+        ``"model"`` keep their plain names in the file; those of others are paths from the root,
+        such as ``/optimizer/state/0/exp_avg``.
 
     Raises
     ------
     TypeError
         For a value that is none of these; it is named.
+    ValueError
+        If two arrays would have one name.
     OSError
         If it cannot be written: a full disk, a missing folder.
     """
@@ -175,7 +178,10 @@ def _pack_array(value: Any, path: str, tensors: dict[str, Any]) -> dict[str, Any
     host = np.asarray(Array(value).detach().numpy())
     # The format knows one memory layout, C's, and safetensors would write any other's bytes as is.
     host = np.ascontiguousarray(host).reshape(host.shape)
-    name = path[1:].removeprefix("model/")
+    # What is no weight begins with the slash, as no name of an attribute does.
+    name = path.removeprefix("/model/")
+    if name in tensors:
+        raise ValueError(f"two arrays would be {name!r} in the file: rename one of them")
     if host.dtype in _NATIVE:
         tensors[name] = host
         return {"$array": name}

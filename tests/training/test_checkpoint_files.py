@@ -69,11 +69,40 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
 def test_others_read_the_weights_by_their_names(tmp_path):
     write_state(tmp_path / "s.safetensors", everything())
     with safe_open(tmp_path / "s.safetensors", framework="numpy") as file:
-        assert {"0.weight", "optimizer/state/0/step"} <= set(file.keys())
+        assert {"0.weight", "/optimizer/state/0/step"} <= set(file.keys())
         assert same(file.get_tensor("0.weight"), everything()["model"]["0.weight"].copy("C"))
         number, digest, document = file.metadata()["gpugrad"].split(" ", 2)
-        assert (number, len(digest)) == ("2", 64)
+        assert (number, len(digest)) == ("3", 64)
         assert "numbers" in json.dumps(json.loads(document))
+
+
+@pytest.mark.parametrize("name", ["total", "optimizer/x", "extras"])
+def test_no_weight_has_the_name_of_something_else(name, tmp_path):
+    path = tmp_path / "s.safetensors"
+    state = {
+        "total": np.zeros(2),
+        "model": {name: np.ones(2)},
+        "optimizer": {"x": np.full(2, 3.0)},
+        "extras": np.full(2, 4.0),
+    }
+    write_state(path, state)
+    assert same(read_state(path), state)
+    with safe_open(path, framework="numpy") as file:
+        assert same(file.get_tensor(name), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("state", "name"),
+    [
+        ({"model": {"/total": np.ones(2)}, "total": np.zeros(2)}, "/total"),
+        ({"extras": {"a/b": np.ones(2), "a": {"b": np.zeros(2)}}}, "/extras/a/b"),
+        ({"model": {0: np.ones(2), "0": np.zeros(2)}}, "0"),
+    ],
+)
+def test_two_arrays_of_one_name_are_refused(state, name, tmp_path):
+    with pytest.raises(ValueError, match=rf"two arrays would be '{name}' in the file: rename"):
+        write_state(tmp_path / "s.safetensors", state)
+    assert not list(tmp_path.iterdir())
 
 
 def rewritten(path, entry):
@@ -87,8 +116,9 @@ def rewritten(path, entry):
 @pytest.mark.parametrize(
     ("entry", "written", "by"),
     [
-        (lambda now: "3 of another structure", 3, "newer"),
-        (lambda now: now.replace("2 ", "12 ", 1), 12, "newer"),
+        (lambda now: "4 of another structure", 4, "newer"),
+        (lambda now: now.replace("3 ", "13 ", 1), 13, "newer"),
+        (lambda now: now.replace("3 ", "2 ", 1), 2, "older"),
         # The number stood in the JSON: alone at first, then behind the digest.
         (lambda now: '{"format": 1, "state": {"step": 1}}', 1, "older"),
         (lambda now: "0" * 64 + '{"format": 1, "state": {"step": 1}}', 1, "older"),
@@ -98,7 +128,7 @@ def test_another_format_is_named(entry, written, by, tmp_path):
     checkpoints = Checkpoints(tmp_path)
     paths = [checkpoints.save(step, {"step": step, "w": np.ones(3)}) for step in (1, 2)]
     rewritten(paths[1], entry)
-    said = rf"step-00000002.* has format {written}, and this gpugrad reads format 2: use the {by} "
+    said = rf"step-00000002.* has format {written}, and this gpugrad reads format 3: use the {by} "
     with pytest.raises(CheckpointError, match=said):
         read_state(paths[1])
     # It is whole: going on from the one before would remove it in the end.
@@ -223,7 +253,7 @@ def test_the_last_ones_are_kept(tmp_path):
     assert checkpoints.newest() is None
     for step in (9, 10, 100_000_000):  # in the order of the numbers, not of the names
         (tmp_path / "c").mkdir(exist_ok=True)
-        (tmp_path / "c" / ".gpugrad-0123456789abcdef.safetensors").write_bytes(b"of a killed process")
+        (tmp_path / "c" / ".gpugrad-0123456789abcdef.safetensors").write_bytes(b"of a killed one")
         checkpoints.save(step, {"step": step})
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == [
         "step-00000010.safetensors",
