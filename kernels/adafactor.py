@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from gpugrad.kernels.many import addresses, by_dtype, dense, module, ticket, wide
-from gpugrad.kernels.optimizer import Common, on_device, scale_of
+from gpugrad.kernels.optimizer import Common, check_common, on_device, scale_of
 from gpugrad.kernels.source import C_NAMES, function, resident
 
 
@@ -50,8 +50,7 @@ def adafactor(
     """
     if not len(params) == len(grads) == len(row_vars) == len(col_vars) == len(variances):
         raise ValueError("adafactor: a gradient and three variances, or None, for each parameter")
-    if common.get("limit") is not None and common.get("summary") is None:
-        raise ValueError("clipping to a limit needs the summary with the gradients' norm")
+    check_common("adafactor", common)
     if step.dtype != np.int64 or step.size != 1:
         raise ValueError(f"step is an int64 array of one element, got {step.dtype}{step.shape}")
     if not params:
@@ -96,6 +95,7 @@ def _least(eps: float | None, dtype: Any) -> float:
     return 2.0**-7 if dtype.name == "bfloat16" else float(np.finfo(dtype).eps)
 
 
+@np.errstate(all="ignore")
 def _host(lists: list[list[Any]], step: Any, numbers: tuple[Any, ...], common: Common) -> None:
     beta2_decay, weight_decay, eps1, eps2, d = numbers
     scale = scale_of(common)

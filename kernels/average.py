@@ -14,6 +14,7 @@ from gpugrad.kernels.many import (
     host_layout,
     layout,
     module,
+    norm_limit,
     wide,
 )
 from gpugrad.kernels.source import C_NAMES, function
@@ -117,7 +118,7 @@ def average_samples(
         As in `average`.
     limit : float, optional
         Scale each sample's gradient, all tensors together, by ``min(1, limit / (norm + 1e-6))``
-        first, with its L2 norm: the clipping of differentially private training.
+        first, with its L2 norm: the clipping of differentially private training. From 0 on.
 
     Returns
     -------
@@ -155,7 +156,8 @@ def average_samples(
     _check([[g[0] for g in gradients]], out)
     if summary is not None:
         _check_summary(summary, out)
-    factors = None if limit is None else _clip_factors(gradients, float(limit))
+    most = norm_limit("average_samples", limit)
+    factors = _clip_factors(gradients, most) if most >= 0 else None
     whole = [dense(a) for a in out]
     count = len(gradients[0])
     partials = _launch([gradients], whole, count, True, add, factors, unscale, summary)

@@ -125,6 +125,11 @@ def dense(array: Any) -> Any:
     return array.copy(order="C")
 
 
+def contiguous(array: Any) -> Any:
+    """``array`` itself if its elements lie in C order, else a copy that does."""
+    return module(array).ascontiguousarray(array)
+
+
 def module(array: Any) -> Any:
     """NumPy or CuPy, whichever ``array`` is of."""
     if isinstance(array, np.ndarray | np.generic):
@@ -140,12 +145,29 @@ def name_of(dtype: Any) -> str:
     return str(dtype.name)
 
 
-@lru_cache(maxsize=64)
 @cache  # a dtype's name is slow to make
 def wide(dtype: Any) -> np.dtype[Any]:
     """The dtype in which elements of ``dtype`` are summed."""
     dtype = np.dtype(dtype)
     return np.dtype(np.float32) if dtype.name in NARROW else dtype
+
+
+@cache
+def summed(dtype: Any) -> np.dtype[Any]:
+    """The dtype of sums of any length: wide enough that a million roundings do not show."""
+    return np.dtype(np.float64) if dtype == np.float32 else wide(dtype)
+
+
+def norm_limit(name: str, limit: float | None) -> float:
+    """A limit to a norm as kernels take it, where a negative one is none."""
+    if limit is None:
+        return -1.0
+    if not limit >= 0:
+        raise ValueError(
+            f"{name}: a limit to the gradients' norm is a number from 0 on, or None for no limit; "
+            f"got {limit}"
+        )
+    return float(limit)
 
 
 def by_dtype(arrays: Sequence[Any], name: str) -> list[list[int]]:

@@ -12,13 +12,15 @@ and bfloat16. All take these by keyword too (`Common`):
 ``unscale``
     The loss scale, by which the gradients are divided: a number or an array.
 ``summary``
-    What `gpugrad.kernels.average.average` found out of these gradients: their norm, and whether an
-    element is not finite, in which case nothing is changed and the step is not counted.
+    What `gpugrad.kernels.average.average` found out of these gradients: their norm, for ``limit``.
 ``limit``
     With ``summary``: gradients are scaled to at most this norm, all together, after ``unscale``,
-    as by ``torch.nn.utils.clip_grad_norm_``.
+    as by ``torch.nn.utils.clip_grad_norm_``: where the norm is not finite, they become NaN or 0.
+    A number from 0 on, or None for no limit.
 ``skip``
-    An array of one element: if it is not 0, nothing is changed and the step is not counted.
+    An array of one element: if it is not 0, nothing is changed and the step is not counted. With
+    ``summary[1:]`` a step is left out if an element of its gradients is not finite, as it is with
+    a loss scale.
 
 On CUDA nothing is copied or waited for when the arrays are where they were at the last step, and
 numbers given as arrays are read by the kernel, so that a captured graph follows them.
@@ -41,6 +43,7 @@ from gpugrad.kernels.many import (
     host_layout,
     layout,
     module,
+    norm_limit,
     wide,
 )
 from gpugrad.kernels.source import C_NAMES, function
@@ -55,6 +58,15 @@ class Common(TypedDict, total=False):
     summary: Any
     limit: float | None
     skip: Any
+
+
+def check_common(name: str, common: Common) -> None:
+    """Refuse options that no step has, and a limit that is none or has no norm to go by."""
+    for option in common:
+        if option not in Common.__annotations__:
+            raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
+    if norm_limit(name, common.get("limit")) >= 0 and common.get("summary") is None:
+        raise ValueError(f"{name}: clipping to a limit needs the summary with the gradients' norm")
 
 
 def sgd(
@@ -95,7 +107,7 @@ def sgd(
     rule = ("momentum", "Sgd<{}, true>") if momentum else ("sgd", "Sgd<{}, false>")
     states = [] if momenta is None else [momenta]
     numbers = (momentum, dampening, weight_decay, float(nesterov))
-    _update(rule, params, grads, states, step, numbers, host, 1e-3, common)
+    _update("sgd", rule, params, grads, states, step, numbers, host, 1e-3, common)
 
 
 def adam(
@@ -138,7 +150,7 @@ def adam(
         states.append(max_exp_avg_sqs)
         rule = ("amsgrad", "Adam<{}, true>")
     numbers = (*betas, eps, weight_decay, float(decoupled_weight_decay))
-    _update(rule, params, grads, states, step, numbers, host, 1e-3, common)
+    _update("adam", rule, params, grads, states, step, numbers, host, 1e-3, common)
 
 
 def adamw(
@@ -155,6 +167,7 @@ def adamw(
     **common: Unpack[Common],
 ) -> None:
     """Adam with weight decay apart from the gradient. ``lr`` is 0.001."""
+    check_common("adamw", common)
     adam(
         params,
         grads,
@@ -188,7 +201,7 @@ def adagrad(
 
     numbers = (lr_decay, eps, weight_decay)
     rule = ("adagrad", "Adagrad<{}>")
-    _update(rule, params, grads, [state_sums], step, numbers, host, 1e-2, common)
+    _update("adagrad", rule, params, grads, [state_sums], step, numbers, host, 1e-2, common)
 
 
 def rmsprop(
@@ -221,7 +234,7 @@ def rmsprop(
     flags = f"{str(centered).lower()}, {str(moved).lower()}"
     numbers = (alpha, eps, weight_decay, momentum)
     rule = ("rmsprop", "RmsProp<{}, " + flags + ">")
-    _update(rule, params, grads, states, step, numbers, host, 1e-2, common, rows)
+    _update("rmsprop", rule, params, grads, states, step, numbers, host, 1e-2, common, rows)
 
 
 def lion(
@@ -242,10 +255,11 @@ def lion(
 
     numbers = (*betas, weight_decay)
     rule = ("lion", "Lion<{}>")
-    _update(rule, params, grads, [exp_avgs], step, numbers, host, 1e-4, common)
+    _update("lion", rule, params, grads, [exp_avgs], step, numbers, host, 1e-4, common)
 
 
 def _update(
+    name: str,
     rule: tuple[str, str],
     params: Sequence[Any],
     grads: Sequence[Any],
@@ -258,8 +272,7 @@ def _update(
     rows: tuple[int, ...] = (),
 ) -> None:
     lists = [list(params), list(grads), *[list(s) for s in states]]
-    if common.get("limit") is not None and common.get("summary") is None:
-        raise ValueError("clipping to a limit needs the summary with the gradients' norm")
+    check_common(name, common)
     if step.dtype != np.int64 or step.size != 1:
         raise ValueError(f"step is an int64 array of one element, got {step.dtype}{step.shape}")
     found = _quick(lists)
@@ -369,14 +382,13 @@ def _loop(
 
 def scale_of(common: Common) -> float | None:
     """By what gradients on the CPU are multiplied; None: the step is skipped."""
-    summary, skip = common.get("summary"), common.get("skip")
-    if (skip is not None and _number(skip)) or (summary is not None and summary[1]):
+    skip, unscale, limit = common.get("skip"), common.get("unscale"), common.get("limit")
+    if skip is not None and _number(skip):
         return None
-    unscale, limit = common.get("unscale"), common.get("limit")
     scale = 1.0 if unscale is None else 1 / _number(unscale)
-    if limit is not None and summary is not None:
-        clip = limit / (float(summary[0]) * scale + 1e-6)
-        scale *= clip if not clip >= 1 else 1.0
+    if limit is not None:
+        clip = limit / (float(common["summary"][0]) * abs(scale) + 1e-6)
+        scale *= 1.0 if clip >= 1 else clip
     return -scale if common.get("maximize") else scale
 
 
@@ -388,7 +400,7 @@ def on_device(common: Common, rate: float, dtype: Any, xp: Any) -> tuple[Any, ..
         value = common.get(name)
         return np.uint64(0) if value is None else xp.asarray(value, a)
 
-    lr, limit = common.get("lr", rate), common.get("limit")
+    lr = common.get("lr", rate)
     fixed = isinstance(lr, int | float | np.number)
     return (
         np.float64(lr if fixed else 0),
@@ -396,7 +408,7 @@ def on_device(common: Common, rate: float, dtype: Any, xp: Any) -> tuple[Any, ..
         np.float64(-1 if common.get("maximize") else 1),
         there("unscale"),
         there("summary"),
-        np.float64(0 if limit is None else limit),
+        np.float64(norm_limit("step", common.get("limit"))),
         there("skip"),
     )
 

@@ -43,7 +43,7 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self.state: dict[int, dict[str, Any]] = {}  # by the parameter's id
         self.summary: Any = None
-        """Of the last step that clipped or divided: the norm, and 1 if it was left out, raw."""
+        """Of the last step that clipped or divided: the norm, 1 if it was not finite, raw."""
         given = list(params)
         if not given:
             raise ValueError(f"{type(self).__name__}: no parameters were given")
@@ -106,7 +106,8 @@ class Optimizer:
             The gradients, in the order of the parameters, instead of their ``.grad``: what
             ``gg.grad(loss)(model)`` gave for an optimizer of ``model.parameters()``.
         max_norm : float, optional
-            Scale the gradients of a group, all together, to at most this norm, inside the step.
+            Scale the gradients, all together, to at most this norm, inside the step, as
+            `clip_grad_norm_` does: from 0 on, and a gradient that is not finite makes NaN.
         unscale : number or array of one element, optional
             The loss scale, by which gradients are divided. The step of a group is left out if one
             of its gradients is not finite; this is decided on the device.
@@ -124,6 +125,8 @@ class Optimizer:
             common["summary"] = self.summary = _summary(
                 [(p, g) for _, *both in ready for p, g in zip(*both)]
             )
+            if unscale is not None:
+                common["skip"] = self.summary[1:]
         for group, params, raw in ready:
             for cohort in self._cohorts(group, params):
                 chosen = [params[i] for i in cohort]

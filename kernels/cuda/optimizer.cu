@@ -164,8 +164,18 @@ __device__ void advance(const Rule& rule, const uint64* row, int64 i, A factor) 
     for (int k = 0; k < S; k++) write((A*)row[2 + k] + i, s[k]);
 }
 
+// By what gradients are multiplied: divided by the loss scale, clipped as in PyTorch, where a norm
+// that is not finite says so in the gradients. A negative limit is none.
+template <typename A>
+__device__ double factor_of(double sign, const A* unscale, const A* summary, double limit) {
+    const double factor = sign / (unscale ? (double)*unscale : 1.0);
+    if (!summary || limit < 0) return factor;
+    const double clip = limit / (summary[0] * fabs(factor) + 1e-6);
+    return factor * (clip >= 1 ? 1 : clip);
+}
+
 // `table` holds addresses by (parameter, gradient, states...; tensor). A null pointer is what is
-// not given: rate_at overrides rate. summary: the gradients' norm, and whether they are not finite.
+// not given: rate_at overrides rate. summary: the gradients' norm.
 template <class Rule, typename T, int V>
 __global__ void __launch_bounds__(THREADS, 4) update(const uint64* table, const int64* sizes, const int64* first,
                        const int* owner, int chunks, int tensors, int64* steps, int* ticket,
@@ -182,14 +192,9 @@ __global__ void __launch_bounds__(THREADS, 4) update(const uint64* table, const 
     __shared__ uint64 row[ROWS];
     const Chunks places = {sizes, first, owner};
     if (threadIdx.x == 0) {
-        off = (skip && *skip != 0) || (summary && summary[1] != 0);
+        off = skip && *skip != 0;
         rule.set({rate_at ? (double)*rate_at : rate, *steps + 1, {n0, n1, n2, n3, n4}});
-        double factor = 1 / (unscale ? (double)*unscale : 1.0);
-        if (summary && limit > 0) {
-            const double clip = limit / (summary[0] * factor + 1e-6);
-            factor *= clip < 1 ? clip : 1;
-        }
-        scale = (A)(sign * factor);
+        scale = (A)factor_of(sign, unscale, summary, limit);
     }
     __syncthreads();
     if (off) return;
@@ -232,15 +237,10 @@ adafactor(const uint64* table, const int64* dims, int tensors, int64* steps, int
     __shared__ A scale, fresh, shrink, rho, step_size;
     __shared__ bool off;
     if (threadIdx.x == 0) {
-        off = (skip && *skip != 0) || (summary && summary[1] != 0);
-        double factor = sign / (unscale ? (double)*unscale : 1.0);
-        if (summary && limit > 0) {
-            const double clip = limit / (summary[0] * fabs(factor) + 1e-6);
-            factor *= clip < 1 ? clip : 1;
-        }
+        off = skip && *skip != 0;
         const double lr = rate_at ? (double)*rate_at : rate, step = (double)(*steps + 1);
         const double bound = 1 / sqrt(step);
-        scale = (A)factor;
+        scale = (A)factor_of(sign, unscale, summary, limit);
         fresh = (A)exp(power_of_step * log(step));
         shrink = (A)(1 - lr * decay);
         rho = (A)(lr < bound ? lr : bound);

@@ -8,8 +8,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 from gpugrad.kernels import optimizer
-from gpugrad.kernels.average import average
+from gpugrad.kernels.adafactor import adafactor as adafactor_step
+from gpugrad.kernels.average import average, average_samples
 
+import gpugrad as gg
+from gpugrad import optim
 from gpugrad.device import CPU, to_device
 
 SHAPES = [(5,), (), (0,), (4099,), (67, 130)]
@@ -235,7 +238,7 @@ def test_steps_with_what_is_not_finite_are_skipped(device, xp, bad):
     average([grads], grads, summary=summary)
     w, step = [xp.ones(5000, "f4"), xp.ones(3, "f4")], xp.zeros(1, "i8")
     m, v = ([xp.zeros(5000, "f4"), xp.zeros(3, "f4")] for _ in range(2))
-    optimizer.adam(w, grads, m, v, step, summary=summary)
+    optimizer.adam(w, grads, m, v, step, summary=summary, skip=summary[1:])
     assert host(w[0]).min() == host(w[1]).min() == 1
     assert host(step).tolist() == [0]
     assert host(m[1]).max() == 0
@@ -245,6 +248,78 @@ def test_steps_with_what_is_not_finite_are_skipped(device, xp, bad):
     assert host(step).tolist() == [1]
     assert np.isnan(host(w[0])[4500])  # as the gradient says, when nobody looks
     assert np.isfinite(host(w[0])[:4500]).all()
+
+
+def adafactor(w, grads, step, **common):
+    """Of vectors, beginning with this step."""
+    none, variances = [None] * len(w), [0 * p for p in w]
+    adafactor_step(w, grads, none, none, variances, step, **common)
+
+
+def sgd(w, grads, step, **common):
+    optimizer.sgd(w, grads, None, step, lr=1, **common)
+
+
+@pytest.mark.parametrize("step_of", [sgd, adafactor])
+@pytest.mark.parametrize(
+    ("grad", "limit", "want"),
+    [
+        ([3.0, 4.0], 0.0, [0.0, 0.0]),
+        ([3.0, 4.0], None, [3.0, 4.0]),
+        ([3.0, 4.0], np.inf, [3.0, 4.0]),
+        ([np.inf, 4.0], 0.5, [np.nan, 0.0]),  # as torch.nn.utils.clip_grad_norm_
+        ([np.nan, 4.0], 0.5, [np.nan, np.nan]),
+        ([1e30, 1e30], 0.5, [0.0, 0.0]),  # the norm is infinite
+    ],
+)
+def test_a_limit_at_its_edges(device, xp, step_of, grad, limit, want):
+    grads, summary, step = [xp.array(grad, "f4")], xp.zeros(2, "f4"), xp.zeros(1, "i8")
+    average([grads], grads, summary=summary)
+    for maximize in (False, True):
+        w = [xp.zeros(2, "f4")]
+        step_of(w, grads, step, summary=summary, limit=limit, maximize=maximize)
+        got = host(w[0]) if maximize else -host(w[0])
+        if step_of is sgd:
+            np.testing.assert_allclose(got, want, rtol=1e-6)
+        else:  # steps of a size of its own
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(want) | np.isnan(want).any())
+            np.testing.assert_array_equal(got > 0, (np.array(want) > 0) & ~np.isnan(got))
+    assert host(step).tolist() == [2]  # nobody asked to skip
+
+
+@pytest.mark.parametrize(
+    ("bad", "options", "want"),
+    [
+        (4.0, {"max_norm": 0.0}, [0.0, 0.0]),
+        (np.nan, {"max_norm": 1.0}, [np.nan, np.nan]),
+        (np.nan, {"max_norm": 1.0, "unscale": 2.0}, [0.0, 0.0]),  # left out, as asked
+    ],
+)
+def test_only_a_loss_scale_leaves_steps_out(device, bad, options, want):
+    w = gg.Array(np.zeros(2), requires_grad=True, device=device)
+    grads = [gg.Array(np.array([3.0, bad]), device=device)]
+    optim.SGD([w], lr=1.0).step(grads, **options)
+    np.testing.assert_array_equal(w.numpy(), want)
+    with pytest.raises(ValueError, match="number from 0 on"):
+        optim.SGD([w], lr=1.0).step(grads, max_norm=-1.0)
+
+
+def test_options_that_do_not_exist_are_refused(device, xp):
+    w, step, summary = [xp.ones(3, "f4")], xp.zeros(1, "i8"), xp.zeros(2, "f4")
+    for name, states in (("sgd", [None]), ("adam", [w, w]), ("adamw", [w, w]), ("lion", [w])):
+        with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected .* 'learning_rate'"):
+            getattr(optimizer, name)(w, w, *states, step, learning_rate=0.5)
+    with pytest.raises(TypeError, match=r"^adam\(\) got an unexpected keyword .* 'nesterov'"):
+        optimizer.adam(w, w, w, w, step, nesterov=True)
+    with pytest.raises(TypeError, match=r"^adafactor\(\) got an unexpected keyword .* 'momentum'"):
+        adafactor(w, w, step, momentum=0.9)
+    for bad in (-1.0, np.nan):
+        for step_of in (sgd, adafactor):
+            with pytest.raises(ValueError, match="a number from 0 on, or None for no limit; got"):
+                step_of(w, w, step, summary=summary, limit=bad)
+        with pytest.raises(ValueError, match=r"average_samples: a limit .* from 0 on"):
+            average_samples([xp.ones((2, 3))], limit=bad)
+    assert (host(step).tolist(), host(w[0]).tolist()) == ([0], [1, 1, 1])
 
 
 def test_what_does_not_fit_is_refused(device, xp):
