@@ -14,6 +14,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from gpugrad.array import Array
 from gpugrad.core.box import Box
 from gpugrad.device import Device
 from gpugrad.nn.module import Module
-from gpugrad.training.files import replacing, sweep
+from gpugrad.training.files import names_to_disk, naming, replacing, sweep
 from gpugrad.training.recipe import build, recipe_of, told
 
 __all__ = ["CheckpointError", "Checkpoints", "Found", "load", "read_state", "save", "write_state"]
@@ -317,6 +318,9 @@ class Found(NamedTuple):
 class Checkpoints:
     """The checkpoints of a run: one file each, named by the step, the last few kept.
 
+    Those of an earlier run are put in a folder beside, ``<folder>-earlier``, by `set_aside`, and
+    removed when the new run has one of its own.
+
     Parameters
     ----------
     folder : str or Path
@@ -341,22 +345,24 @@ class Checkpoints:
             raise ValueError(f"Checkpoints: keep is at least 1, got {keep}")
         self.folder = Path(folder)
         self.keep = keep
+        self._earlier = self.folder.with_name(f"{self.folder.name}-earlier")
 
     def paths(self) -> list[Path]:
         """The files, oldest first."""
-        named = re.compile(r"step-\d{8,}\.safetensors")
-        found = self.folder.glob("step-*.safetensors")
-        return sorted((p for p in found if named.fullmatch(p.name)), key=lambda p: _step(p))
+        return _paths(self.folder)
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Write one, then remove those that are too old; gives its path."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write one, then remove those that are too old, or set aside; gives its path."""
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True)
+            names_to_disk(self.folder.parent)
         path = self.folder / f"step-{step:08d}.safetensors"
         write_state(path, state)
         # Only now: while the disk is full nothing that was there goes away.
         for old in self.paths()[: -self.keep]:
             old.unlink(missing_ok=True)
         sweep(self.folder)
+        self._forget_earlier()
         return path
 
     def newest(self) -> Found | None:
@@ -384,10 +390,25 @@ class Checkpoints:
             )
         return None
 
-    def clear(self) -> None:
-        """Remove all of them."""
-        for path in self.paths():
+    def set_aside(self) -> None:
+        """Begin a new run: those that are there are not gone on from, and stay until its first."""
+        if self.paths():
+            self._forget_earlier()
+            with naming(self._earlier):
+                self.folder.rename(self._earlier)  # all at once
+            names_to_disk(self.folder.parent)
+
+    def _forget_earlier(self) -> None:
+        for path in _paths(self._earlier):
             path.unlink()
+        with suppress(OSError):  # none is there, or something of the user's is in it
+            self._earlier.rmdir()
+
+
+def _paths(folder: Path) -> list[Path]:
+    named = re.compile(r"step-\d{8,}\.safetensors")
+    found = folder.glob("step-*.safetensors")
+    return sorted((p for p in found if named.fullmatch(p.name)), key=_step)
 
 
 def _step(path: Path) -> int:

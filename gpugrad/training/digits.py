@@ -201,7 +201,7 @@ def train_digits(
     seed : int
         Decides what is held out too.
     out : Path
-        The folder; gets `LEFT_BEHIND`. What an earlier run left is removed at the start.
+        The folder; gets `LEFT_BEHIND`. What an earlier run left stays until this one has its own.
     resume : bool
         Go on from the folder's newest checkpoint, if it has one.
     patience : int, optional
@@ -234,9 +234,8 @@ def train_digits(
         folder=out,
         callbacks=callbacks,
     )
-    if not (resume and run.resume()):
-        for name in ("curve.png", "misclassified.png"):
-            (out / name).unlink(missing_ok=True)
+    if resume:
+        run.resume()
     # Matrices this small gain nothing from a second thread, and lose much by waiting for it
     # where the cores are busy. It also makes the run the same for any number of cores.
     with threadpool_limits(1, user_api="blas"):

@@ -40,8 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield unfinished
             _to_disk(unfinished, os.O_RDWR)
             unfinished.replace(path)
-            if sys.platform != "win32":  # Windows opens no folders, and does this by itself
-                _to_disk(path.parent, os.O_RDONLY)
+            names_to_disk(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -80,6 +79,12 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}: could not write", str(path)) from error
+
+
+def names_to_disk(folder: Path) -> None:
+    """See that a power cut does not undo what was named, renamed or removed in a folder."""
+    if sys.platform != "win32":  # Windows opens no folders, and does this by itself
+        _to_disk(folder, os.O_RDONLY)
 
 
 def _to_disk(path: Path, how: int) -> None:

@@ -380,9 +380,8 @@ def train_table(
         config=config,
         callbacks=callbacks,
     )
-    if not (resume and run.resume()):
-        for name in ("curve.png", "held_out.json"):
-            (out / name).unlink(missing_ok=True)
+    if resume:
+        run.resume()
     records = run.fit()
     run.restore_best()
     save(model, out / "model.safetensors", config=config)

@@ -58,6 +58,10 @@ class Trainer:
     one that was not. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt; a second one
     does not wait.
 
+    What an earlier run left in the folder stays until this one has the same of its own: the
+    checkpoints until its first, in ``checkpoints-earlier``, where `resume` does not look; the model
+    until the end.
+
     Parameters
     ----------
     model : Module
@@ -203,11 +207,13 @@ class Trainer:
         OSError
             If something cannot be written. The checkpoints that were there are still good.
         """
-        if self.step == 0:
-            self._clear()
-        if self.folder is not None:
+        if self.folder is not None and self.checkpoints is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
             sweep(self.folder)
-        self._write_metrics()
+            if self.step == 0:
+                self.checkpoints.set_aside()
+            elif self.records:
+                self._write_metrics(self.folder)
         self.model.train()
         # What overflows is told at the report, once and with the cause.
         with np.errstate(over="ignore", invalid="ignore"), self._until_ctrl_c():
@@ -286,7 +292,10 @@ class Trainer:
         self._total, self._samples, self._seconds = 0.0, 0, 0.0
         improved = self._judge(record)
         if self.folder is not None:
-            self._append(self.folder, record)
+            if len(self.records) == 1:  # until now they were an earlier run's
+                self._write_metrics(self.folder)
+            else:
+                self._append(self.folder, record)
             if improved:  # first: what stops between the two is done again, and this with it
                 write_state(self.folder / "best.safetensors", self.state_dict())
             self.save()
@@ -468,19 +477,9 @@ class Trainer:
             path = self.folder / "best.safetensors"
             load_weights(self.model, read_state(path), path)
 
-    def _clear(self) -> None:
-        """Remove what an earlier run left."""
-        if self.folder is None or self.checkpoints is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.checkpoints.clear()
-        for name in ("best.safetensors", "model.safetensors"):
-            (self.folder / name).unlink(missing_ok=True)
-
-    def _write_metrics(self) -> None:
-        if self.folder is not None:
-            with replacing(self.folder / "metrics.jsonl") as unfinished:
-                unfinished.write_text("".join(f"{r.to_json()}\n" for r in self.records))
+    def _write_metrics(self, folder: Path) -> None:
+        with replacing(folder / "metrics.jsonl") as unfinished:
+            unfinished.write_text("".join(f"{r.to_json()}\n" for r in self.records))
 
     def _append(self, folder: Path, record: Record) -> None:
         path = folder / "metrics.jsonl"

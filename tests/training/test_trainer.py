@@ -320,6 +320,53 @@ def test_a_new_run_replaces_the_old_one(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 1
 
 
+def files_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_an_earlier_run_stays_until_the_new_one_has_its_own(tmp_path):
+    trainer("cpu", tmp_path).fit()
+    earlier = files_of(tmp_path)
+    model = earlier["model.safetensors"]
+    again = trainer("cpu", tmp_path)
+    again.take_step = lambda batch: 1 / 0
+    for run in (again, again):  # the second has no checkpoints to set aside
+        with pytest.raises(ZeroDivisionError):
+            run.fit()
+        aside = {name.replace("-earlier/", "/"): data for name, data in files_of(tmp_path).items()}
+        assert aside == earlier
+        # Nothing of the earlier run is gone on from.
+        assert not trainer("cpu", tmp_path).resume()
+    until(trainer("cpu", tmp_path), 2)
+    assert set(files_of(tmp_path)) == {
+        "metrics.jsonl", "best.safetensors", "model.safetensors",
+        "checkpoints/step-00000001.safetensors", "checkpoints/step-00000002.safetensors",
+    }  # fmt: skip
+    assert (tmp_path / "model.safetensors").read_bytes() == model
+    again = trainer("cpu", tmp_path, epochs=1)
+    assert again.resume()
+    assert again.step == 2
+    again.fit()
+    assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 1
+    assert (tmp_path / "model.safetensors").read_bytes() != model
+
+
+def test_killed_before_the_earlier_checkpoints_were_removed(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(2, {"step": 2})
+    aside = tmp_path / "checkpoints-earlier"
+    aside.mkdir()
+    (aside / "step-00000030.safetensors").write_text("of an earlier run")
+    assert checkpoints.newest().state == {"step": 2}
+    checkpoints.set_aside()
+    assert [p.name for p in aside.iterdir()] == ["step-00000002.safetensors"]
+    (aside / "notes.txt").write_text("the user's")
+    checkpoints.save(3, {"step": 3})
+    assert [p.name for p in aside.iterdir()] == ["notes.txt"]
+    with pytest.raises(OSError, match=r"could not write: .*checkpoints-earlier"):
+        checkpoints.set_aside()
+
+
 def test_a_loss_that_is_no_number_ends_it(tmp_path):
     run = trainer("cpu", tmp_path, checkpoint_every=None)
     run.loss = lambda model, x, y: loss(model, x, y) * (np.nan if run.step == 4 else 1)
