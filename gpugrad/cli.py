@@ -6,6 +6,7 @@ that ``gpugrad --help`` answers at once. A wrong value is answered in one line.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -375,7 +376,10 @@ def sample(
     checkpoint: Annotated[
         Path, typer.Argument(help="The folder of a run of `train text`, or a file in it.")
     ],
-    prompt: Annotated[str, typer.Option(help="The text to continue.")] = "\n",
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The text to continue; a new line if not given."),
+    ] = None,
     length: Annotated[
         int, typer.Option(parser=_count, metavar="N", help="How many tokens to write.")
     ] = 500,
@@ -395,7 +399,7 @@ def sample(
     from gpugrad.random import Generator
     from gpugrad.training.text import continued
 
-    if not prompt:
+    if prompt == "":
         raise typer.BadParameter("a model needs at least one character", param_hint="'--prompt'")
     with _told():
         parts = continued(
@@ -513,10 +517,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["train", "digits", "--epochs", "0"])  # says why on stderr
     2
     """
-    command = typer.main.get_command(app)
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # The process is the command's: what a terminal cannot show is no error.
+    if arguments is None and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Not command.main(), which answers wrong usage with a box of several lines.
     try:
+        command = typer.main.get_command(app)
         with command.make_context("gpugrad", given) as context:
             command.invoke(context)
     except _UsageError as error:

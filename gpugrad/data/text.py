@@ -47,8 +47,16 @@ class Alphabet:
     def __len__(self) -> int:
         return 256 if self.characters is None else len(self.characters)
 
-    def encode(self, text: str) -> NDArray[np.int32]:
+    def encode(self, text: str, source: str = "the text") -> NDArray[np.int32]:
         """The tokens of a text.
+
+        Parameters
+        ----------
+        text : str
+            The text. Bytes that came in a string as Python's ``surrogateescape`` holds them, as
+            arguments of a command do, are those bytes.
+        source : str
+            What the errors call it.
 
         Raises
         ------
@@ -56,14 +64,22 @@ class Alphabet:
             For a character that has no number.
         """
         if self._codes is None:
-            return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+            try:
+                raw = text.encode(errors="surrogateescape")
+            except UnicodeEncodeError as error:
+                at = error.start
+                raise DataError(
+                    f"character {at} of {source} is {text[at]!r}, half of a pair, which UTF-8 "
+                    "has no bytes for"
+                ) from None
+            return np.frombuffer(raw, np.uint8).astype(np.int32)
         codes = _codes(text)
         found = np.searchsorted(self._codes, codes)
         known = self._codes[np.minimum(found, len(self._codes) - 1)] == codes
         if not known.all():
             at = int(np.argmin(known))
             raise DataError(
-                f"character {at} of the text is {text[at]!r}, which is none of the "
+                f"character {at} of {source} is {text[at]!r}, which is none of the "
                 f"{len(self)} characters that the model knows"
             )
         return found.astype(np.int32)

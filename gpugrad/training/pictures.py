@@ -33,7 +33,9 @@ def draw_curve(records: Sequence[Record], path: Path) -> None:
     for name in losses:
         values = [r.held_out[name] for r in records]
         panels[0].plot(at, values, marker=few, label=name.replace("_", " "))
-    panels[0].set(yscale="log", ylabel="loss", title="Loss")
+    # A text of one letter costs nothing from the first step, which has no place on such a scale.
+    scale = "log" if all(min(line.get_ydata()) > 0 for line in panels[0].lines) else "linear"
+    panels[0].set(yscale=scale, ylabel="loss", title="Loss")
     panels[0].legend()
     for axes, name in zip(panels[1:], others, strict=True):
         values = [r.held_out[name] for r in records]

@@ -190,7 +190,7 @@ def train_text(
     seed : int
         Decides the first weights, the order, and the sample.
     out : Path
-        The folder; gets `LEFT_BEHIND`. What an earlier run left is removed at the start.
+        The folder; gets `LEFT_BEHIND`. What an earlier run left stays until this one has its own.
     resume : bool
         Go on from the folder's newest checkpoint, if it has one.
     patience : int, optional
@@ -207,9 +207,8 @@ def train_text(
     run = trainer(
         text, settings, device=device, seed=seed, patience=patience, folder=out, callbacks=callbacks
     )
-    if not (resume and run.resume()):
-        for name in ("curve.png", "sample.txt"):
-            (out / name).unlink(missing_ok=True)
+    if resume:
+        run.resume()
     records = run.fit()
     draw_curve(records, out / "curve.png")
     start = text.held_out[: min(32, settings.context)]
@@ -287,7 +286,7 @@ def load_writer(path: str | Path, *, device: Device) -> tuple[GPT, Alphabet]:
 
 
 def continued(
-    path: str | Path, prompt: str, count: int, *, device: Device, **how: Any
+    path: str | Path, prompt: str | None, count: int, *, device: Device, **how: Any
 ) -> Iterator[str]:
     """The prompt and what the model of a run adds to it, piece by piece.
 
@@ -295,8 +294,9 @@ def continued(
     ----------
     path
         As for `load_writer`.
-    prompt : str
-        The text to continue, not empty.
+    prompt : str or None
+        The text to continue, not empty; a new line if None, or where the model knows none, the
+        first character of its alphabet.
     count : int
         How many tokens to add.
     device : Device
@@ -305,13 +305,17 @@ def continued(
         Temperature, top_k and generator, as for `write`.
     """
     model, alphabet = load_writer(path, device=device)
-    tokens = alphabet.encode(prompt)
-    yield prompt
+    if prompt is None:
+        known = alphabet.characters
+        prompt = "\n" if known is None or "\n" in known else known[0]
+    tokens = alphabet.encode(prompt, "the prompt")
     drawn = write(model, tokens, count, **how)
-    if alphabet.characters is None:  # a character is up to four bytes
+    if alphabet.characters is None:  # a character is up to four bytes, and may begin in the prompt
         decoder = getincrementaldecoder("utf-8")("replace")
+        yield decoder.decode(bytes(tokens.tolist()))
         for token in drawn:
             yield decoder.decode(bytes([token]))
         yield decoder.decode(b"", True)
     else:
+        yield prompt
         yield from (alphabet.decode([token]) for token in drawn)

@@ -58,8 +58,17 @@ def test_the_bytes_of_any_file(tmp_path):
 def test_unknown_characters_and_units():
     with pytest.raises(DataError, match="character 1 of the text is 'z', which is none of the 2"):
         Alphabet("ab").encode("az")
+    with pytest.raises(DataError, match="character 0 of the prompt is 'z'"):
+        Alphabet("ab").encode("z", "the prompt")
     with pytest.raises(ValueError, match="unit='words'"):
         load_text(unit="words")
+
+
+def test_bytes_that_are_no_utf8():
+    # As the arguments of a command hold them.
+    assert Alphabet().encode("h\udcffi").tolist() == [104, 0xFF, 105]
+    with pytest.raises(DataError, match=r"character 1 of the text is '\\ud800', half of a pair"):
+        Alphabet().encode("a\ud800")
 
 
 def test_bytes_that_end_within_a_character():

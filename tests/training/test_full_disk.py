@@ -110,14 +110,15 @@ def test_a_run_whose_files_may_not_grow(tmp_path):
     assert (tmp_path / "out" / "metrics.jsonl").read_text().count("\n") == 4
 
 
+OUT = ["--device", "cpu", "--out", "out"]
 GPT = ["--context", "8", "--width", "32", "--layers", "1", "--heads", "2", "--steps", "3"]
 
 
 @pytest.mark.parametrize(
     ("command", "first"),
     [
-        (["train", "digits", "--epochs", "1", "--out", "out"], "out/best.safetensors"),
-        (["train", "text", "t.txt", *GPT, "--out", "out"], "out/best.safetensors"),
+        (["train", "digits", "--epochs", "1", *OUT], "out/best.safetensors"),
+        (["train", "text", "t.txt", *GPT, *OUT], "out/best.safetensors"),
         (["graph", "--out", "out/graph.png"], "out/graph.png"),
         (["graph", "--out", "out/graph.html"], "out/graph.html"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import islice
 
 import numpy as np
@@ -64,11 +67,61 @@ def test_draws_are_by_the_softmax():
     np.testing.assert_allclose(counts, expected, atol=0.08)
 
 
+SMALLEST = ["--context", "8", "--width", "8", "--layers", "1", "--heads", "2", "--steps", "3"]
+
+
+@pytest.fixture(scope="module")
+def of_bytes(tmp_path_factory):
+    """Give the folder of a run on bytes, which has learnt little."""
+    folder = tmp_path_factory.mktemp("bytes")
+    (folder / "a.txt").write_text("äöü " * 100, encoding="utf-8")
+    command = ["train", "text", str(folder / "a.txt"), "--bytes", *SMALLEST, "--device", "cpu"]
+    assert main([*command, "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def test_without_a_prompt(learnt, of_bytes, capsys):
+    # The text of the first has no new line.
+    for run, begins in ((learnt, " "), (of_bytes, "\n")):
+        assert main(["sample", str(run), "--length", "5", "--device", "cpu"]) == 0
+        assert capsys.readouterr().out.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"),
+    [
+        (b"\xff", "\N{REPLACEMENT CHARACTER}".encode()),
+        ("ä".encode(), "ä".encode()),
+        ("ä".encode()[:1], b""),  # the rest is the model's to write
+    ],
+)
+def test_a_prompt_of_any_bytes(of_bytes, prompt, shown):
+    command = [sys.executable, "-m", "gpugrad.cli", "sample", of_bytes, "--seed", "0", "--prompt"]
+    done = subprocess.run([*command, prompt, "--length", "3"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(shown)
+    assert done.stdout.decode().endswith("\n")
+
+
+def test_a_terminal_that_cannot_show_all(of_bytes):
+    command = [sys.executable, "-m", "gpugrad.cli", "sample", of_bytes, "--length", "1"]
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*command, "--prompt", "ä"], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(r"\xe4")
+
+
+def test_a_text_of_one_letter(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("a" * 400)
+    out = ["--device", "cpu", "--out", str(tmp_path / "run")]
+    assert main(["train", "text", str(tmp_path / "a.txt"), *SMALLEST, *out]) == 0
+    assert capsys.readouterr().err == ""  # its loss is 0, which no logarithm shows
+
+
 def test_bytes_on_the_command_line(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("äöü " * 400, encoding="utf-8")
-    small = ["--context", "8", "--width", "8", "--layers", "1", "--heads", "2", "--steps", "3"]
     out = ["--out", str(tmp_path / "run"), "--device", "cpu"]
-    assert main(["train", "text", str(tmp_path / "a.txt"), "--bytes", *small, *out]) == 0
+    assert main(["train", "text", str(tmp_path / "a.txt"), "--bytes", *SMALLEST, *out]) == 0
     said = capsys.readouterr().out
     assert "nats a byte on the held-out end of the text, after 3 steps" in said
     assert said.count("held out loss") == 1
@@ -119,7 +172,7 @@ def test_wrong_usage_of_text(arguments, said, capsys):
 
 def test_unknown_character_in_the_prompt(learnt, capsys):
     assert main(["sample", str(learnt), "--prompt", "on%"]) == 1
-    assert "character 2 of the text is '%', which is none of the" in capsys.readouterr().err
+    assert "character 2 of the prompt is '%', which is none of the" in capsys.readouterr().err
 
 
 def test_held_out_part_too_short():
