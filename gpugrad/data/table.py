@@ -33,7 +33,7 @@ class Table(NamedTuple):
     rows : list of list
         The cells: strings from a CSV file, also numbers and None from others.
     lines : list of int
-        Where each row is in the file, from 1.
+        Where each row is in the file, from 1; the first of its lines.
     skipped : dict of int to str
         Lines that were left out, and why.
     """
@@ -120,26 +120,36 @@ def read_table(path: str | Path, *, broken: Broken = "raise") -> Table:
         strict=True,
     )
     table = Table(path, (), [], [], {})
+    begin = 1
     try:
         names = [name.strip() for name in next(reader)]
         _check_names(path, names)
         table = table._replace(names=tuple(names))
+        begin = reader.line_num + 1  # a row of several lines is known by its first
         for cells in reader:
+            line, begin = begin, reader.line_num + 1
             if not cells:
                 continue  # an empty line
             if len(cells) == len(names):
                 table.rows.append([cell.strip() for cell in cells])
-                table.lines.append(reader.line_num)
+                table.lines.append(line)
                 continue
             what = f"{len(cells)} cell{'s' * (len(cells) != 1)} for {len(names)} columns"
             if broken == "raise":
-                raise DataError(f"{path}, line {reader.line_num}: {what}")
-            table.skipped[reader.line_num] = what
+                raise DataError(f"{path}, line {line}: {what}")
+            table.skipped[line] = what
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+        raise DataError(f"{path}, line {begin}: {_told(error, begin, reader.line_num)}") from None
     if not table.rows:
         raise DataError(f"{path} has names of columns, and no usable line after them")
     return table
+
+
+def _told(error: csv.Error, begin: int, end: int) -> str:
+    """What the reader says; where a quote is not closed, it reads on and says it far below."""
+    if end == begin:
+        return f"{error}: are quotes within a cell in quotes written twice?"
+    return f"a quote that opens in this row is not closed ({error} in line {end})"
 
 
 def _begins(path: Path, mark: bytes) -> bool:

@@ -30,10 +30,28 @@ def test_cells(delimiter, end, tmp_path):
     assert found.column("c") == ["", "w"]
 
 
-def test_a_cell_of_several_lines_is_at_its_last(tmp_path):
-    found = table(tmp_path, 'a,b\n"1\n2",3\n4,5\n')
+def test_a_row_of_several_lines_is_at_its_first(tmp_path):
+    text = 'a,"b\n"\n"1\n2",3\n\n4,5\n"6\n\n7"\n8,9\n'
+    found = table(tmp_path, text, broken="skip")
     assert found.rows[0] == ["1\n2", "3"]
-    assert found.lines == [3, 4]
+    assert found.lines == [3, 6, 10]
+    assert found.skipped == {7: "1 cell for 2 columns"}
+    with pytest.raises(DataError, match=r"t.csv, line 7: 1 cell for 2 columns"):
+        table(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (40, r"a quote that opens in this row is not closed \(unexpected end of data in line 42\)"),
+        (40_000, r"a quote that opens in this row is not closed \(field larger than field limit"),
+    ],
+)
+def test_a_quote_that_is_not_closed(lines, said, tmp_path):
+    with pytest.raises(DataError, match=rf"t.csv, line 3: {said}"):
+        table(tmp_path, 'a,b\n1,2\n3,"4\n' + (lines - 1) * "5,6\n")
+    with pytest.raises(DataError, match=r"line 3: a quote that opens .*'\"' in line 4\)"):
+        table(tmp_path, 'a,b\n1,2\n3,"4\n5,"6"\n')
 
 
 @pytest.mark.parametrize(
@@ -46,6 +64,8 @@ def test_a_cell_of_several_lines_is_at_its_last(tmp_path):
         ("a,a\n1,2\n", r"t.csv, line 1: two columns are named 'a'"),
         ("a,\n1,2\n", r"t.csv, line 1: column 2 has no name"),
         ('a,b\n1,"2\n', r"t.csv, line 2: unexpected end of data"),
+        ('a,b\n1,"2"3"\n', r"t.csv, line 2: .*: are quotes within a cell in quotes written twice"),
+        ('a,"b\n1,2\n', r"t.csv, line 1: a quote that opens in this row is not closed"),
         ("\n\na,b\n", r"t.csv, line 1 is empty: the names of the columns are needed"),
         ("a\n1".encode("utf-16"), r"byte 0 \(line 1\) is 0xff; convert it, as by iconv -f utf-16 "),
         (b"a,b\n1,2\n3,\xff\n", r"t.csv is not text in UTF-8: byte 10 \(line 3\) is 0xff"),
