@@ -212,8 +212,14 @@ class Column(NamedTuple):
     texts: tuple[str, ...] | None
 
 
+LARGEST = 1e150
+"""Numbers above this have no finite square, and so a column of them no spread."""
+
+
 def number(cell: Any) -> float | None:
-    """A cell's finite number, or None."""
+    """A cell's finite number, or None; Python's ``1_000`` is none to anybody else."""
+    if isinstance(cell, str) and "_" in cell:
+        return None
     try:
         value = float(cell)
     except (TypeError, ValueError):
@@ -251,15 +257,27 @@ def describe(table: Table, name: str) -> Column:
 
 
 def wrong_cells(table: Table, columns: Sequence[Column]) -> dict[int, str]:
-    """The rows that have a cell which is missing, or no number in a column of numbers; and why."""
+    """The rows that have a cell which is missing, or no usable number among numbers; and why."""
     wrong: dict[int, str] = {}
     for column in columns:
         for n, cell in enumerate(table.column(column.name)):
-            if _missing(cell):
-                wrong.setdefault(n, f"{table.place(n, column.name)}: the cell is empty")
-            elif column.texts is None and number(cell) is None:
-                wrong.setdefault(n, f"{table.place(n, column.name)}: {cell!r} is not a number")
+            why = _why_wrong(cell, column)
+            if why is not None:
+                wrong.setdefault(n, f"{table.place(n, column.name)}: {why}")
     return dict(sorted(wrong.items()))
+
+
+def _why_wrong(cell: Any, column: Column) -> str | None:
+    if _missing(cell):
+        return "the cell is empty"
+    if column.texts is not None:
+        return None
+    value = number(cell)
+    if value is None:
+        return f"{cell!r} is not a number"
+    if abs(value) > LARGEST:
+        return f"{cell!r} is too large: numbers go up to {LARGEST:g}, in another unit it may fit"
+    return None
 
 
 def numbers_of(table: Table, columns: Sequence[Column]) -> NDArray[np.float64]:

@@ -114,7 +114,7 @@ def prepare(
     drop : sequence of str
         Columns to leave out.
     broken : {"raise", "skip"}
-        What to do with rows in which a cell is missing, or is no number among numbers.
+        What to do with rows in which a cell is missing, or is no usable number among numbers.
 
     Raises
     ------
@@ -124,6 +124,8 @@ def prepare(
     """
     for name in drop:
         table.column(name)  # raises for one that is not there
+        if name == target:
+            raise DataError(f"{table.path}: column {name!r} is to be left out and to be predicted")
     goal = describe(table, target)
     used = [n for n in table.names if n != target and n not in drop]
     if not used:

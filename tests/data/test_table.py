@@ -116,6 +116,23 @@ def test_numbers_and_texts(tmp_path):
     )
 
 
+def test_what_is_no_usable_number(tmp_path):
+    found = table(
+        tmp_path, "n,t\n1,1_0\n1e308,2_0\n-2e150,3_0\n1_000,4\ninf,5_0\n1e150,6_0\n7,7_0\n"
+    )
+    columns = [describe(found, name) for name in found.names]
+    assert columns[0].texts is None
+    assert columns[1].texts == ("1_0", "2_0", "3_0", "4", "5_0", "6_0", "7_0")
+    wrong = wrong_cells(found, columns)
+    large = "is too large: numbers go up to 1e+150, in another unit it may fit"
+    assert [why.partition("t.csv, ")[2] for why in wrong.values()] == [
+        f"line 3, column 'n': '1e308' {large}",
+        f"line 4, column 'n': '-2e150' {large}",
+        "line 5, column 'n': '1_000' is not a number",
+        "line 6, column 'n': 'inf' is not a number",
+    ]
+
+
 def test_too_many_texts_are_no_categories(tmp_path):
     found = table(tmp_path, "id\n" + "".join(f"id{n}\n" for n in range(101)))
     with pytest.raises(DataError, match=r"'id' holds 101 different texts, such as 'id0'; more"):

@@ -153,6 +153,8 @@ TEN = "".join(f"{n},{n % 2},{n * 1.5}\n" for n in range(10))
         ("x,y\n" + "1,7\n" * 12, "column 'y' is '7' in all rows"),
         ("y\n" + "1\n2\n" * 12, "has no column besides 'y' to predict it from"),
         ("x,y\n" + "".join(f"1,n{n}\n" for n in range(12)), "has 12 classes in 12 rows, which"),
+        ("x,y\n" + "1e308,1.5\n-1e308,2\n" * 6, "line 2, column 'x': '1e308' is too"),
+        ("x,y\n" + "1,1e200\n2,-1e200\n" * 6, "line 2, column 'y': '1e200' is too large: numbers"),
         ("x;y;z\n" + "1;2,5;3\n" * 12, "line 2, column 'y': '2,5' has a comma, as most"),
         (b"x,y,z\n1,2,\xe4\n", r"t.csv is not text in UTF-8: byte 10 \(line 2\) is 0xe4"),
     ],
@@ -225,6 +227,8 @@ def test_left_out_columns(tmp_path):
     assert prepare(table, "size", drop=["id"]).features.shape == (COUNT, 1)
     with pytest.raises(DataError, match="has no column 'ID': its columns are id, a, size"):
         prepare(table, "size", drop=["ID"])
+    with pytest.raises(DataError, match="column 'size' is to be left out and to be predicted"):
+        prepare(table, "size", drop=["id", "size"])
     path.write_text("a;b;y\n" + "".join(f"1,5;{n};{n / 2}\n" for n in range(12)))
     table = read_table(path)
     with pytest.raises(DataError, match="has a comma"):
