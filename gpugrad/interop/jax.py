@@ -12,7 +12,7 @@ from gpugrad.core.abstract import ShapeDtype
 from gpugrad.core.tape import no_grad
 from gpugrad.device import CPU, to_device
 from gpugrad.interop.extra import need
-from gpugrad.interop.foreign import Flat, adopt, as_number
+from gpugrad.interop.foreign import Flat, Library, adopt, as_number
 from gpugrad.ops.cast import is_inexact
 from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.forward import eval_shape
@@ -27,7 +27,8 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
     ----------
     f : callable
         Of NumPy arrays and of pytrees of them; `gpugrad.eval_shape` must be able to tell the shapes
-        of what it returns. It runs on the host, where JAX calls it.
+        of what it returns. It runs on the host, where JAX calls it, and the backward pass runs it
+        again: like JAX's own functions it must be pure, and draw no random numbers.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def from_jax(f: Callable[..., Any]) -> Callable[..., Any]:
     -------
     callable
         Of NumPy and CuPy arrays and `gpugrad.Array`, or pytrees of them, which share memory with
-        JAX's by DLPack. The backward pass runs ``f`` again, so that gradients of every order flow.
+        JAX's by DLPack. Gradients of every order flow.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def from_jax(f: Callable[..., Any]) -> Callable[..., Any]:
         When called with float64 while JAX has not ``jax_enable_x64``: it would compute in float32.
     """
     need("jax", "jax")
-    return adopt(f, "from_jax", _run, _pull)
+    return adopt(f, "from_jax", Library(_run, _record, _pull, _record_pull))
 
 
 def _run(flat: Flat, xs: Sequence[Any]) -> list[Any]:
@@ -107,22 +108,48 @@ def _to_jax(raw: Any) -> Any:
     return jax.dlpack.from_dlpack(raw)
 
 
-def _pull(flat: Flat, at: tuple[int, ...], count: int) -> Flat:
+def _record(f: Flat, xs: Sequence[Any]) -> tuple[list[Any], Any]:
     jax = need("jax", "jax")
+    arrays = [_to_jax(raw_of(x)) for x in xs]
+    at = [i for i, x in enumerate(arrays) if is_inexact(np.dtype(x.dtype))]
 
-    def pulled(*arrays: Any) -> Sequence[Any]:
-        xs, gs = list(arrays[:count]), arrays[count:]
+    def of(*moving: Any) -> list[Any]:
+        full = list(arrays)
+        for i, x in zip(at, moving, strict=True):
+            full[i] = x
+        return list(f(*full))
+
+    ys, back = jax.vjp(of, *[arrays[i] for i in at])
+
+    def pull(*gs: Any) -> dict[int, Any]:
+        found = back([_cotangent(jax, y, g) for y, g in zip(ys, gs, strict=True)])
+        return dict(zip(at, found, strict=True))
+
+    return [_raw(y) for y in ys], (f, xs, pull)
+
+
+def _pull(held: Any, at: tuple[int, ...], gs: Sequence[Any]) -> list[Any]:
+    found = held[2](*[_to_jax(raw_of(g)) for g in gs])
+    return [_raw(found[i]) for i in at]
+
+
+def _record_pull(held: Any, at: tuple[int, ...], gs: Sequence[Any]) -> tuple[list[Any], Any]:
+    """JAX's functions are pure: to be differentiated, the VJP runs them again."""
+    jax = need("jax", "jax")
+    f, inputs, _ = held
+
+    def pulled(*arrays: Any) -> list[Any]:
+        xs, us = list(arrays[: len(inputs)]), arrays[len(inputs) :]
 
         def of(*moving: Any) -> list[Any]:
             for i, x in zip(at, moving, strict=True):
                 xs[i] = x
-            return list(flat(*xs))
+            return list(f(*xs))
 
-        ys, pull = jax.vjp(of, *[xs[i] for i in at])
-        found: Sequence[Any] = pull([_cotangent(jax, y, g) for y, g in zip(ys, gs, strict=True)])
-        return found
+        ys, back = jax.vjp(of, *[xs[i] for i in at])
+        return list(back([_cotangent(jax, y, u) for y, u in zip(ys, us, strict=True)]))
 
-    return pulled
+    return _record(pulled, [*inputs, *gs])
 
 
 def _cotangent(jax: Any, y: Any, g: Any) -> Any:

@@ -16,7 +16,9 @@ from gpugrad.conversion import raw_from_dlpack
 from gpugrad.core.tape import no_grad
 from gpugrad.cotangents import own
 from gpugrad.interop.extra import need
-from gpugrad.interop.foreign import Flat, adopt, as_number
+from gpugrad.interop.foreign import Flat, Library, adopt, as_number
+from gpugrad.nn.checkpoint import Replay
+from gpugrad.nn.module import Module
 from gpugrad.ops.cast import is_inexact
 from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.kinds import flatten, named, unflatten
@@ -36,7 +38,8 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
     callable
         Of tensors, or pytrees of them, on the CPU or CUDA; all else is handed on as it is. A
         `torch.autograd.Function` through which gradients flow to the tensors, to any order with
-        ``create_graph=True``. (Not under the transforms of ``torch.func``.)
+        ``create_graph=True``, which runs ``f`` again with the same random numbers of
+        `gpugrad.random`. (Not under the transforms of ``torch.func``.)
 
     Raises
     ------
@@ -58,7 +61,8 @@ def as_function(f: Callable[..., Any]) -> Callable[..., Any]:
             outs, found["tree"] = flatten(f(*given, **named_ones))
             return [as_number("as_function", f, y) for y in outs]
 
-        outs = _function().apply(flat, *[leaves[i] for i in where])
+        module = f if isinstance(f, Module) else None
+        outs = _function().apply(flat, module, *[leaves[i] for i in where])
         return unflatten(found["tree"], outs)
 
     return named(f, on_tensors, "torch")
@@ -75,18 +79,22 @@ def from_torch(f: Callable[..., Any]) -> Callable[..., Any]:
     Returns
     -------
     callable
-        Of NumPy and CuPy arrays and `gpugrad.Array`, or pytrees of them. The backward pass runs
-        ``f`` again, so that gradients of every order flow; a module's own parameters get none.
+        Of NumPy and CuPy arrays and `gpugrad.Array`, or pytrees of them. Gradients of every order
+        flow; a module's own parameters get none.
 
     Notes
     -----
+    ``f`` runs once a call, whatever derivatives follow: PyTorch's graph of it is kept for them. So
+    it may draw random numbers and update buffers. It must not write to its arguments in place,
+    which share memory with the caller's arrays: that is an error.
+
     For gradients of a module's parameters too, make them an argument::
 
         apply = from_torch(lambda params, x: torch.func.functional_call(module, params, (x,)))
         gg.grad(lambda params: apply(params, x).sum())(params)
     """
     need("torch", "torch")
-    return adopt(f, "from_torch", _run, _pull)
+    return adopt(f, "from_torch", Library(_run, _record, _pull, _record_pull))
 
 
 def to_tensor(raw: Any) -> Any:
@@ -100,10 +108,21 @@ def to_tensor(raw: Any) -> Any:
     return torch.from_dlpack(raw)
 
 
-def _run(flat: Flat, xs: Sequence[Any]) -> list[Any]:
+def _run(f: Flat, xs: Sequence[Any]) -> list[Any]:
     torch = need("torch", "torch")
     with torch.no_grad():
-        return [_raw(y) for y in flat(*[to_tensor(raw_of(x)) for x in xs])]
+        return [_raw(y) for y in _called(f, [to_tensor(raw_of(x)) for x in xs])]
+
+
+def _called(f: Flat, tensors: Sequence[Any]) -> Sequence[Any]:
+    before = [t._version for t in tensors]
+    ys = f(*tensors)
+    if [t._version for t in tensors] != before:
+        raise ValueError(
+            "from_torch: the function has written to an argument in place, which is its caller's "
+            "array: it must clone() what it writes to"
+        )
+    return ys
 
 
 def _raw(tensor: Any) -> Any:
@@ -114,29 +133,48 @@ def _raw(tensor: Any) -> Any:
     return raw_from_dlpack(tensor.detach().resolve_conj().resolve_neg())
 
 
-def _pull(flat: Flat, at: tuple[int, ...], count: int) -> Flat:
+def _leaf(x: Any) -> Any:
+    tensor = to_tensor(raw_of(x))
+    return tensor.requires_grad_(tensor.is_floating_point() or tensor.is_complex())
+
+
+def _record(f: Flat, xs: Sequence[Any]) -> tuple[list[Any], Any]:
+    """Keeps PyTorch's graph: the leaves and what came of them."""
     torch = need("torch", "torch")
+    leaves = [_leaf(x) for x in xs]
+    with torch.enable_grad():
+        ys = _called(f, leaves)
+    return [_raw(y) for y in ys], (leaves, ys)
 
-    def pulled(*tensors: Any) -> Sequence[Any]:
-        xs, gs = list(tensors[:count]), tensors[count:]
-        again = torch.is_grad_enabled()
-        with torch.enable_grad():
-            for i in at:
-                xs[i] = xs[i] if again and xs[i].requires_grad else xs[i].detach().requires_grad_()
-            ys = flat(*xs)
-            some = [(y, g) for y, g in zip(ys, gs, strict=True) if y.requires_grad]
-            if not some:
-                return [torch.zeros_like(xs[i]) for i in at]
-            found = torch.autograd.grad(
-                [y for y, _ in some],
-                [xs[i] for i in at],
-                [_conjugate(g) for _, g in some],
-                create_graph=again,
-                materialize_grads=True,
-            )
+
+def _pull(held: Any, at: tuple[int, ...], gs: Sequence[Any]) -> list[Any]:
+    return [_raw(g) for g in _gradients(held, at, [to_tensor(raw_of(g)) for g in gs], False)]
+
+
+def _record_pull(held: Any, at: tuple[int, ...], gs: Sequence[Any]) -> tuple[list[Any], Any]:
+    seeds = [_leaf(g) for g in gs]
+    found = _gradients(held, at, seeds, True)
+    return [_raw(g) for g in found], ([*held[0], *seeds], found)
+
+
+def _gradients(held: Any, at: tuple[int, ...], seeds: Sequence[Any], again: bool) -> Sequence[Any]:
+    torch = need("torch", "torch")
+    leaves, ys = held
+    inputs = [leaves[i] for i in at]
+    some = [(y, _conjugate(g)) for y, g in zip(ys, seeds, strict=True) if y.requires_grad]
+    if not some:
+        return [torch.zeros_like(x) for x in inputs]
+    outputs, cotangents = zip(*some, strict=True)
+    with torch.enable_grad():
+        found = torch.autograd.grad(
+            outputs,
+            inputs,
+            cotangents,
+            retain_graph=True,  # a pull may be called again
+            create_graph=again,
+            materialize_grads=True,
+        )
         return [_conjugate(g) for g in found]
-
-    return pulled
 
 
 def _conjugate(g: Any) -> Any:
@@ -152,10 +190,11 @@ def _function() -> Any:
         """A flat function of arrays."""
 
         @staticmethod
-        def forward(ctx: Any, flat: Flat, *tensors: Any) -> tuple[Any, ...]:
+        def forward(ctx: Any, flat: Flat, module: Any, *tensors: Any) -> tuple[Any, ...]:
             arrays = [_raw(t) for t in tensors]
-            at = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
-            ctx.flat, ctx.at = flat, at
+            at = [i for i, needed in enumerate(ctx.needs_input_grad[2:]) if needed]
+            ctx.flat, ctx.module, ctx.at = flat, module, at
+            ctx.replay = Replay(module)
             ctx.save_for_backward(*tensors)
             with no_grad():  # parameters that the function closes over are constants
                 outs, ctx.pull, ctx.smooth = _differentiated(flat, arrays, at)
@@ -169,18 +208,20 @@ def _function() -> Any:
             gs = tuple([_conjugate(gs[i]) for i in ctx.smooth])
             if torch.is_grad_enabled():  # create_graph: as a function of inputs and cotangents
                 count, flat, at = len(ctx.saved_tensors), ctx.flat, ctx.at
+                replay = ctx.replay
 
                 def pulled(*arrays: Any) -> Sequence[Any]:
                     xs, us = arrays[:count], arrays[count:]
-                    return _differentiated(flat, xs, at)[1](list(us))
+                    with replay.again():
+                        return _differentiated(flat, xs, at)[1](list(us))
 
-                found = Function.apply(pulled, *ctx.saved_tensors, *gs)
+                found = Function.apply(pulled, ctx.module, *ctx.saved_tensors, *gs)
             else:
                 with no_grad():
                     found = [to_tensor(raw_of(g)) for g in ctx.pull([_raw(g) for g in gs])]
             out: list[Any] = [None] * len(ctx.needs_input_grad)
             for i, g in zip(ctx.at, found, strict=True):
-                out[1 + i] = _conjugate(g)
+                out[2 + i] = _conjugate(g)
             return tuple(out)
 
     return Function

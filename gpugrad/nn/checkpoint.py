@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gpugrad import random
@@ -37,38 +39,53 @@ class Checkpoint(Module):
         self.module = module
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        starts: list[dict[str, int]] = []
+        replays: list[Replay] = []
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            generators, buffers = self._state()
-            now = [g.state_dict() for g in generators]
-            if not starts:
-                starts.extend(now)
+            if not replays:
+                replays.append(Replay(self.module))
                 return self.module(*args, **kwargs)
-            values = [b.value for b in buffers]
-            try:
-                for g, start in zip(generators, starts, strict=True):
-                    g.load_state_dict(start)
-                for b in buffers:
-                    b.value = b.value.copy()
+            with replays[0].again():
                 return self.module(*args, **kwargs)
-            finally:
-                for g, state in zip(generators, now, strict=True):
-                    g.load_state_dict(state)
-                for b, value in zip(buffers, values, strict=True):
-                    b.value = value
 
         return checkpoint(run)(*args, **kwargs)
 
-    def _state(self) -> tuple[list[random.Generator], list[Buffer]]:
-        """What a run changes besides what it returns."""
+
+class Replay:
+    """Where the random generators are now, to run something again with the same numbers.
+
+    Parameters
+    ----------
+    module : Module, optional
+        What is run: its own generators count too, and its buffers change once only.
+    """
+
+    def __init__(self, module: Module | None = None) -> None:
         generators = {id(random.default_generator): random.default_generator}
         buffers = {}
-        for module in self.module.modules():
-            for part in vars(module).values():
+        for inside in () if module is None else module.modules():
+            for part in vars(inside).values():
                 if isinstance(part, random.Generator):
                     generators[id(part)] = part
-            for _, part in module._made_of():
+            for _, part in inside._made_of():
                 if isinstance(part, Buffer):
                     buffers[id(part)] = part
-        return list(generators.values()), list(buffers.values())
+        self._generators, self._buffers = list(generators.values()), list(buffers.values())
+        self._starts = [g.state_dict() for g in self._generators]
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Inside, random numbers are those of then, and what buffers become is forgotten."""
+        now = [g.state_dict() for g in self._generators]
+        values = [b.value for b in self._buffers]
+        try:
+            for g, start in zip(self._generators, self._starts, strict=True):
+                g.load_state_dict(start)
+            for b in self._buffers:
+                b.value = b.value.copy()
+            yield
+        finally:
+            for g, state in zip(self._generators, now, strict=True):
+                g.load_state_dict(state)
+            for b, value in zip(self._buffers, values, strict=True):
+                b.value = value

@@ -252,3 +252,107 @@ def test_what_cannot_be_handed_over_is_named():
         from_torch(lambda x: "a")(X)
     with pytest.raises(Exception, match=r"torch\.strided"):
         as_function(lambda x: x)(torch.eye(2).to_sparse())
+
+
+# ---------------------------------------------------------- random numbers, buffers, arguments
+
+
+def kept(x):
+    """Which elements dropout of half of them has left, as 2 and 0."""
+    return torch.nn.functional.dropout(x, 0.5, True)
+
+
+ONES = np.ones(64)
+
+
+def test_the_gradient_has_the_dropout_of_the_value():
+    f = from_torch(kept)
+    y, pull = gg.vjp(f, ONES)
+    np.testing.assert_array_equal(pull(ONES)[0], y)
+    np.testing.assert_array_equal(pull(ONES)[0], y)
+    y, t = gg.jvp(f, (ONES,), (ONES,))
+    np.testing.assert_array_equal(t, y)
+    assert len(set(map(bytes, [f(ONES), f(ONES), y]))) == 3
+
+
+def test_second_derivatives_have_the_dropout_of_the_value():
+    f = from_torch(lambda x: kept(x) ** 3)
+
+    def both(x):
+        y, pull = gg.vjp(f, x)
+        return y, pull(ONES)[0]
+
+    (y, g), (_, t) = gg.jvp(both, (ONES,), (ONES,))
+    np.testing.assert_allclose(g, 3 * y)
+    np.testing.assert_allclose(t, 6 * y)
+    x = gg.Array(ONES, requires_grad=True)
+    y = f(x)
+    y.sum().backward(create_graph=True)
+    first = x.grad
+    np.testing.assert_allclose(first.detach().numpy(), 3 * y.detach().numpy())
+    x.grad = None
+    first.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 6 * y.detach().numpy())
+
+
+def test_each_example_has_its_own_dropout_and_gradient():
+    f = from_torch(kept)
+    rows = np.ones((3, 64))
+    y, pull = gg.vjp(gg.vmap(f), rows)
+    np.testing.assert_array_equal(pull(rows)[0], y)
+    assert len(set(map(bytes, y))) == 3
+
+    def both(x):
+        y, pull = gg.vjp(f, x)
+        return y, pull(ONES)[0]
+
+    y, g = gg.vmap(both)(rows)
+    np.testing.assert_array_equal(g, y)
+    assert len(set(map(bytes, y))) == 3
+    full = gg.jacfwd(f)(ONES)
+    np.testing.assert_array_equal(full, np.diag(np.diag(full)))
+    shared = gg.vmap(lambda scale: gg.grad(lambda x: (f(x) * scale).sum())(ONES))(np.arange(3.0))
+    assert shared.shape == (3, 64)
+    np.testing.assert_array_equal(np.unique(shared[2]), [0.0, 4.0])
+
+
+def test_a_module_counts_its_batches_once():
+    norm = torch.nn.BatchNorm1d(2).double()
+    f = from_torch(norm)
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    gg.grad(lambda x: (f(x) ** 3).sum())(x)
+    assert norm.num_batches_tracked == 1
+    h = gg.hessian(lambda x: (f(x) ** 3).sum())(x)
+    assert norm.num_batches_tracked == 2
+    want = torch.autograd.functional.hessian(lambda x: (norm(x) ** 3).sum(), torch.tensor(x))
+    np.testing.assert_allclose(h, want, atol=1e-12)
+
+
+def test_writing_to_an_argument_is_an_error():
+    f = from_torch(lambda x: x.mul_(2))
+    with pytest.raises(ValueError, match=r"written to an argument in place.*clone\(\)"):
+        f(np.ones(3))
+    x = np.ones(3)
+    with pytest.raises(RuntimeError, match="in-place"):
+        gg.grad(lambda x: f(x).sum())(x)
+    np.testing.assert_array_equal(x, 1)
+
+
+def test_a_graph_of_the_backward_pass_has_the_dropout_of_the_value():
+    f = as_function(gg.nn.Sequential(gg.nn.Dropout(0.5), lambda x: x**3))
+    x = torch.ones(64, dtype=torch.float64, requires_grad=True)
+    y = f(x)
+    (g,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    torch.testing.assert_close(g, 3 * y)
+    (h,) = torch.autograd.grad(g.sum(), x, create_graph=True)
+    torch.testing.assert_close(h, 6 * y)
+    (h,) = torch.autograd.grad(h.sum(), x)
+    torch.testing.assert_close(h, 6 * y)
+
+
+def test_a_model_of_ours_counts_its_batches_once():
+    model = gg.nn.BatchNorm1d(2)
+    x = torch.tensor(X[:, :2], dtype=torch.float32, requires_grad=True)
+    (g,) = torch.autograd.grad(as_function(model)(x).pow(3).sum(), x, create_graph=True)
+    g.sum().backward()
+    assert model.num_batches_tracked.value == 1
