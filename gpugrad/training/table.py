@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -31,7 +32,7 @@ from gpugrad.data.table import (
 from gpugrad.device import Device
 from gpugrad.numpy import argmax, mean, sqrt
 from gpugrad.random import Generator
-from gpugrad.training.checkpoint import save
+from gpugrad.training.checkpoint import CheckpointError, save
 from gpugrad.training.files import replacing
 from gpugrad.training.pictures import draw_curve
 from gpugrad.training.recipe import rebuildable
@@ -280,7 +281,8 @@ class Result(NamedTuple):
     records : list of Record
         One an epoch; their figures are those of the validation part.
     held_out : dict of str to float
-        The figures of the rows that were held out, with the best epoch's weights.
+        The figures of the rows that were held out, with the best epoch's weights; with the last
+        one's if those were lost before a run went on, which is warned of.
     """
 
     prepared: Prepared
@@ -385,7 +387,14 @@ def train_table(
     if resume:
         run.resume()
     records = run.fit()
-    run.restore_best()
+    try:
+        run.restore_best()
+    except (CheckpointError, FileNotFoundError) as error:  # lost since it was written
+        warnings.warn(
+            f"{error}: the model has the weights of the last epoch, not of the best; "
+            "without --resume both are made anew",
+            stacklevel=2,
+        )
     save(model, out / "model.safetensors", config=config)
     with no_grad():
         found = judge(model.eval(), *part(held_out))

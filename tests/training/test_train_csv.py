@@ -253,3 +253,26 @@ def test_resume_wants_the_same_data(tmp_path, capsys):
     assert "of a run with other settings, job='csv', not 'digits', model=None, not 'mlp', " in err
     assert re.search(r", and \d more: use the same, or start anew in another folder\n", err)
     assert sorted((p, p.read_bytes()) for p in (tmp_path / "out").rglob("*.safetensors")) == before
+
+
+@pytest.mark.parametrize("lost", ["missing", "damaged"])
+def test_a_run_goes_on_though_its_best_weights_are_lost(lost, tmp_path, capsys):
+    out = tmp_path / "out"
+    path = written(tmp_path, text(a=A, size=SIZE))
+    command = ["train", "csv", str(path), "--target", "size", "--device", "cpu"]
+    command += ["--out", str(out), "--epochs", "3"]
+    assert main(command) == 0
+    best = out / "best.safetensors"
+    best.unlink() if lost == "missing" else best.write_bytes(best.read_bytes()[:-9])
+    capsys.readouterr()
+    assert main([*command, "--resume"]) == 0
+    printed, err = capsys.readouterr()
+    assert "held out loss" in printed
+    assert re.fullmatch(
+        r"gpugrad: .*best\.safetensors.*: the model has the weights of the last epoch, not of the "
+        r"best; without --resume both are made anew\n",
+        err,
+    )
+    last = read_state(max(out.glob("checkpoints/*")))["model"]["layers.0.weight"]
+    found = gg.load(out / "model.safetensors").layers[0].weight
+    np.testing.assert_array_equal(found.numpy(), last)
