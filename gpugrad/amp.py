@@ -266,8 +266,12 @@ class GradScaler:
             factor = xp.where(
                 lost, self.backoff_factor, xp.where(grown, self.growth_factor, 1.0)
             ).astype(np.float32)
-            # Written in place: a captured graph reads the scale where it is.
-            strip(self._scale)[...] *= factor
+            scale = strip(self._scale)
+            with np.errstate(over="ignore"):
+                changed = scale * factor
+            # Written in place: a captured graph reads the scale where it is. From infinity it
+            # would never come back.
+            scale[...] = xp.where(xp.isfinite(changed), changed, scale)
             strip(self._good_steps)[...] = xp.where(grown, 0, good)
         self._overflows = []
         self._unscaled = set()

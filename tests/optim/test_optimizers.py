@@ -189,6 +189,13 @@ def test_clipping_by_the_norm_of_all(device):
         np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-9)
 
 
+def test_a_gradient_that_is_no_number_is_noticed(device):
+    p = gg.Array(np.ones(2), device=device, copy=True, requires_grad=True)
+    optimizer = optim.SGD([p], lr=0.1)
+    optimizer.step([gg.Array(np.array([np.nan, 1.0]), device=device)], max_norm=1.0)
+    np.testing.assert_array_equal(p.numpy(), np.nan)
+
+
 def test_a_step_that_overflowed_is_left_out(device):
     raw, params = start(device)
     optimizer = optim.Adam(params)

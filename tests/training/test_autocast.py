@@ -250,6 +250,18 @@ def test_the_scale_falls_and_grows_as_torchs(device):
         gg.amp.GradScaler(backoff_factor=2.0)
 
 
+def test_the_scale_stays_finite(device):
+    w = gg.Array(np.zeros(2, "f4"), device=device, requires_grad=True)
+    optimizer = gg.optim.SGD([w], 0.1)
+    scaler = gg.amp.GradScaler(init_scale=2.0**125, growth_interval=1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        scaler.scale((w * 0).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    assert scaler.get_scale() == 2.0**127
+
+
 def test_a_step_waits_for_nothing(counters, cuda):
     model = make("cuda:0")
     x = gg.Array(cuda.ones((4, 8), "f4"))
