@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,16 @@ def map_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     Raises
     ------
     DataError
-        For a file that is neither, is cut short, or holds Python objects.
+        For a file that is neither, is cut short or damaged, or holds Python objects; in a
+        ``.npz`` with the name of the array.
+    OSError
+        For one that cannot be opened.
+
+    Notes
+    -----
+    What is mapped has not been read, so a byte of its numbers that has changed goes unnoticed.
+    ``zipfile.ZipFile(path).testzip()`` reads all of a ``.npz``, and names an array whose checksum
+    is another. Compressed arrays are checked.
 
     Examples
     --------
@@ -40,27 +52,50 @@ def map_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     >>> data = Arrays(found["x"], found["y"])
     """
     path = Path(path)
-    try:
-        if path.suffix != ".npz":
+    with path.open("rb"):  # the errors of opening are Python's
+        pass
+    if path.suffix != ".npz":
+        with _usable(path):
             return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            return {m.filename.removesuffix(".npy"): _member(archive, m) for m in members}
-    except (ValueError, EOFError, zipfile.BadZipFile, SyntaxError) as error:
-        raise DataError(f"{path} is no file of NumPy arrays that can be used: {error}") from error
+    with _usable(path):
+        archive = zipfile.ZipFile(path)
+    found = {}
+    with archive:
+        for member in archive.infolist():
+            with _usable(path, f"{member.filename}: "):
+                found[member.filename.removesuffix(".npy")] = _member(archive, member)
+    return found
+
+
+@contextmanager
+def _usable(path: Path, part: str = "") -> Iterator[None]:
+    """A DataError of whatever damage makes NumPy and zipfile raise."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        told = str(error) or type(error).__name__
+        raise DataError(
+            f"{path} is no file of NumPy arrays that can be used: {part}{told}"
+        ) from error
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
     with archive.open(member) as file:
-        if member.compress_type != zipfile.ZIP_STORED:
-            found: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-            return found
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file)
         header = file.tell()
-    if dtype.hasobject:
-        raise ValueError(f"{member.filename} holds Python objects")
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        size, given = math.prod(shape) * dtype.itemsize, member.file_size - header
+        if size != given:
+            raise ValueError(f"{dtype}{shape} has {size} bytes, and here are {given}")
+        if member.compress_type != zipfile.ZIP_STORED:
+            file.seek(0)
+            found: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+            return found
     with Path(str(archive.filename)).open("rb") as raw:
         raw.seek(member.header_offset + 26)  # where the lengths of name and extra field are
         name, extra = np.frombuffer(raw.read(4), "<u2").tolist()

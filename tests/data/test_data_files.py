@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -56,6 +57,46 @@ def test_files_that_are_no_arrays(name, what, tmp_path):
     path.write_bytes({"cut": data[:-50], "other": b"a,b\n1,2\n", "empty": b""}.get(what, data))
     with pytest.raises(DataError, match=rf"{name} is no file of NumPy arrays that can be used: "):
         map_arrays(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # NumPy's, about headers of old versions
+@pytest.mark.parametrize("save", [np.save, np.savez, np.savez_compressed])
+def test_any_damaged_byte(save, tmp_path):
+    # Compressed arrays are as they were or named; of mapped ones the numbers are not read.
+    path = tmp_path / f"x.np{'y' if save is np.save else 'z'}"
+    a = np.arange(6.0).reshape(2, 3)
+    save(path, a) if save is np.save else save(path, x=a)
+    data = path.read_bytes()
+    checked = data if save is np.savez_compressed else data[: data.index(a.tobytes())]
+    named = 0
+    for at in range(len(checked)):
+        for bit in (1, 128):
+            path.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
+            try:
+                found = map_arrays(path)
+            except DataError as error:
+                named += 1
+                told = str(error).partition(f"{path} is no file of NumPy arrays that can be used: ")
+                assert told[0] == ""
+                assert len(told[2]) > 5
+            else:
+                assert list(found) == ["x"]
+                assert save is np.save or np.array_equal(found["x"], a)
+    assert named > len(checked)
+
+
+def test_a_damaged_array_is_named(tmp_path):
+    path = tmp_path / "d.npz"
+    np.savez_compressed(path, first=np.arange(7), second=X)
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("second.npy").header_offset
+    data = path.read_bytes()
+    for at in range(start + 60, start + 200):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
+        with pytest.raises(DataError, match=r"d\.npz is no file of .* used: second\.npy: \w+"):
+            map_arrays(path)
+    with pytest.raises(FileNotFoundError):
+        map_arrays(tmp_path / "none.npz")
 
 
 def test_text(tmp_path):
