@@ -1,8 +1,8 @@
 """The pseudoinverse, and least squares by it.
 
-For matrices whose rank stays, ``dA+ = -A+ dA A+ + A+ A+^H dA^H (I - A A+) + (I - A+ A) dA^H A+^H
-A+`` (Golub & Pereyra 1973, "The differentiation of pseudo-inverses and nonlinear least squares
-problems whose variables separate").
+Where nothing but zeros is cut off, ``dA+ = -A+ dA A+ + A+ A+^H dA^H (I - A A+) + (I - A+ A) dA^H
+A+^H A+`` (Golub & Pereyra 1973, "The differentiation of pseudo-inverses and nonlinear least squares
+problems whose variables separate"). A cutoff that cuts more changes ``dA`` first: `ops.truncation`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.loose import beside
 from gpugrad.core.primitive import Primitive
-from gpugrad.ops.batching import lead
 from gpugrad.ops.broadcast import sum_p
 from gpugrad.ops.complex import conj, real
 from gpugrad.ops.concrete import concrete
@@ -32,44 +31,19 @@ from gpugrad.ops.matrices import (
 )
 from gpugrad.ops.shape import expand_dims, squeeze
 from gpugrad.ops.svd import from_lower, precision, rank_above, svdvals_p
-
-
-def _pinv_vjp(g: Any, x: Any, y: Any) -> Any:
-    h, back = adjoint(y), adjoint(g)
-    hg = h @ g
-    out = -(hg @ h)
-    # Each of these is 0 where the matrix has that many independent rows, or columns.
-    right = back @ y @ h
-    left = h @ y @ back
-    return out + right - x @ (y @ right) + left - (left @ y) @ x
-
-
-def _pinv_jvp(t: Any, x: Any, y: Any) -> Any:
-    back, h = adjoint(t), adjoint(y)
-    right = y @ h @ back
-    left = back @ h @ y
-    return right - (right @ x) @ y + left - y @ (x @ left) - y @ t @ y
-
-
-def _pinv_batch(
-    primitive: Primitive, size: int, batched: Sequence[bool], values: Any, params: Any
-) -> Any:
-    x = lead(values[0], size, batched[0])
-    rcond = values[1]
-    if batched[1]:  # it broadcasts with the leading axes of x
-        missing = x.ndim - 2 - rcond.ndim
-        rcond = expand_dims(rcond, tuple(range(1, 1 + missing)))
-    return primitive(x, rcond)
-
+from gpugrad.ops.truncation import batch_cutoff, inverse_jvp, inverse_vjp, turned
 
 pinv_p = Primitive(
     "pinv",
     lambda xp, x, rcond: xp.linalg.pinv(x, rcond),
     "x rcond",
     shape=lambda x, rcond: ShapeDtype((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype),
-    vjp=(adjoint_rule(_pinv_vjp), None),
-    jvp=(_pinv_jvp, None),
-    batch=_pinv_batch,
+    vjp=(
+        adjoint_rule(lambda g, x, rcond, y: turned(inverse_vjp(g, x, y), x, rcond)),
+        None,
+    ),
+    jvp=(lambda t, x, rcond, y: inverse_jvp(turned(t, x, rcond), x, y), None),
+    batch=batch_cutoff,
 )
 
 
@@ -79,7 +53,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
     Parameters
     ----------
     a : array of shape (..., M, N)
-        The matrices. The derivative takes their rank as constant.
+        The matrices. The derivative takes the number of singular values that are kept as constant.
     rcond, rtol : float or array, optional
         Singular values up to this times the largest count as 0; by default the larger side of
         the matrices times the type's precision, as in the array API standard. ``rcond`` is
@@ -120,7 +94,7 @@ def _lstsq_vjp(g: Any, a: Any, b: Any, y: Any, rcond: float, needs: Any) -> Any:
         return None, gb
     outside = g - adjoint(a) @ gb  # of the row space
     ga = (b - a @ y) @ adjoint(p @ gb) + (adjoint(p) @ y) @ adjoint(outside) - gb @ adjoint(y)
-    return ga, gb
+    return turned(ga, a, rcond), gb
 
 
 def _lstsq_jvp(ts: Sequence[Any], a: Any, b: Any, y: Any, rcond: float) -> Any:
@@ -128,10 +102,11 @@ def _lstsq_jvp(ts: Sequence[Any], a: Any, b: Any, y: Any, rcond: float) -> Any:
     p = pinv_p(a, rcond)
     if ta is None:
         return p @ tb
+    ta = turned(ta, a, rcond)
     back = adjoint(ta)
     inside = (-(ta @ y) if tb is None else tb - ta @ y) + adjoint(p) @ (back @ (b - a @ y))
-    turned = back @ (adjoint(p) @ y)
-    return p @ inside + turned - p @ (a @ turned)
+    outside = back @ (adjoint(p) @ y)
+    return p @ inside + outside - p @ (a @ outside)
 
 
 def _lstsq_batch(
@@ -163,8 +138,8 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Any, Any, Any, An
     Parameters
     ----------
     a : array of shape (..., M, N)
-        The matrices; unlike NumPy's, there may be a stack of them. The derivative takes their
-        rank as constant.
+        The matrices; unlike NumPy's, there may be a stack of them. The derivative takes the
+        number of singular values that are kept as constant.
     b : array of shape (M,) or (..., M, K)
         One vector, or matrices.
     rcond : float, optional

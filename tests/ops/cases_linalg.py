@@ -52,11 +52,13 @@ def square(make: Make = apart, complexes: bool = False, **params: Any) -> Callab
     return sample
 
 
-def tall(complexes: bool = False, wide: bool = False, **params: Any) -> Callable[[Draw], Sample]:
+def tall(
+    complexes: bool = False, wide: bool = False, make: Make = apart, **params: Any
+) -> Callable[[Draw], Sample]:
     def sample(d: Draw) -> Sample:
         n = d.integer(1, 2)
         m = n + d.integer(1, 2)
-        return [apart((*d.shape(0, 1), *((n, m) if wide else (m, n))), complexes)], params
+        return [make((*d.shape(0, 1), *((n, m) if wide else (m, n))), complexes)], params
 
     return sample
 
@@ -241,6 +243,31 @@ def _lstsq(xp: Any, a: Any, b: Any) -> Any:
 
 both("lstsq", lambda complexes=False: system(complexes, extra=1), _lstsq)
 linalg_case("lstsq wide", system(extra=0), _lstsq)
+
+
+def high_and_low(shape: tuple[int, ...], complexes: bool) -> Maker:
+    """Matrices with singular values near 3 and near 0.5, in turns."""
+
+    def make(rng: np.random.Generator) -> Any:
+        steps = np.eye(*shape[-2:]) * np.where(np.arange(shape[-1]) % 2, 0.5, 3.0)
+        return 0.1 * some(shape, complexes)(rng) + steps
+
+    return make
+
+
+def _cut(xp: Any, x: Any) -> Any:
+    return xp.linalg.pinv(x, rcond=0.5)
+
+
+def _least_cut(xp: Any, x: Any) -> Any:
+    b = xp.ones_like(x)
+    return xp.linalg.lstsq(x, b, rcond=0.5)[0] if xp is gnp else _cut(xp, x) @ b
+
+
+for _name, _f in (("pinv", _cut), ("lstsq", _least_cut)):
+    both(f"{_name} cut", lambda complexes=False: square(high_and_low, complexes), _f)
+    linalg_case(f"{_name} cut tall", tall(make=high_and_low), _f)
+    linalg_case(f"{_name} cut wide", tall(wide=True, make=high_and_low), _f)
 both("matrix_power", square, lambda xp, x: [xp.linalg.matrix_power(x, n) for n in (-2, 0, 3)])
 scipy_case("expm", square(), lambda xp, x: xp.expm(x / 2))
 scipy_case("expm complex", square(complexes=True), lambda xp, x: xp.expm(x / 2))

@@ -125,6 +125,39 @@ def test_pinv_with_a_cutoff_for_each_matrix(device):
     near(both, np.stack([want[[0, 0]], want[[1, 1]]]))
 
 
+def test_derivative_by_a_cutoff_of_equal_singular_values(device):
+    """The kept ones and the cut ones meet only each other; the default pays for no cut."""
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.normal(size=(n, n)))[0] for n in (5, 4))
+    x, t, w = u[:, :4] * [1.0, 1.0, 0.1, 0.1] @ v, rng.normal(size=(5, 4)), rng.normal(size=(4, 5))
+
+    def along(s):
+        return np.sum(w * np.linalg.pinv(x + s * t, 0.2))
+
+    put = [to_device(a, device) for a in (x, t, w)]
+
+    def ours(x, rcond=0.2):
+        return gnp.sum(put[2] * gnp.linalg.pinv(x, rcond))
+
+    def slope(x):
+        return gnp.sum(put[1] * gg.grad(ours)(x))
+
+    want = (8 * (along(1e-4) - along(-1e-4)) - (along(2e-4) - along(-2e-4))) / 12e-4
+    near(slope(put[0]), want, rtol=1e-8)
+    near(gg.jvp(ours, put[:1], put[1:2])[1], want, rtol=1e-8)
+    second = (along(1e-3) - 2 * along(0) + along(-1e-3)) / 1e-6
+    near(gnp.sum(put[1] * gg.grad(slope)(put[0])), second, rtol=1e-4)
+    near(gg.grad(ours)(put[0] * 0), np.zeros((5, 4)))
+
+
+@pytest.mark.parametrize(("rcond", "times"), [(None, 0), (1e-15, 0), (0.1, 2)])
+def test_a_cutoff_of_rounding_takes_no_decomposition_more(rcond, times, monkeypatch):
+    svd, calls = np.linalg.svd, []
+    monkeypatch.setattr(np.linalg, "svd", lambda *a, **k: calls.append(1) or svd(*a, **k))
+    gg.grad(lambda x: gnp.linalg.pinv(x, rcond).sum())(A)
+    assert len(calls) == times
+
+
 # ------------------------------------------------------------------ wrong arguments
 
 SHAPES = {

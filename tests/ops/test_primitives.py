@@ -94,7 +94,7 @@ CONSTANT = {
     *("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"),
     *("nextafter", "heaviside", "any", "all", "argmax", "argmin", "cast_away", "stop_gradient"),
     *("argsort", "argpartition", "searchsorted", "bincount", "gammasgn"),
-    *("nearly_singular", "exponent", "gcd", "lcm", "bitwise_count", "inverse_permutation"),
+    *("nearly_singular", "exponent", "gaps", "gcd", "lcm", "bitwise_count", "inverse_permutation"),
 }
 """Piecewise constant, or cut on purpose: no gradient flows."""
 
