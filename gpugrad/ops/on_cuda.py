@@ -139,8 +139,8 @@ def _sinc(xp: Any, x: Any) -> Any:
 
 
 def _where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
-    """CuPy's, which makes float32 of bfloat16."""
-    y = xp.where(condition, a, b)
+    """CuPy's, which makes float32 of bfloat16 and knows no conditions of Python's."""
+    y = xp.where(condition if hasattr(condition, "dtype") else np.bool_(condition), a, b)
     kinds = [v.dtype if hasattr(v, "dtype") else v for v in (a, b)]
     if any(getattr(k, "kind", "") == "V" for k in kinds):
         return y.astype(np.result_type(*kinds), copy=False)

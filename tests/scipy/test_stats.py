@@ -114,6 +114,39 @@ def test_outside_of_the_support(name, function, device):
             assert (g[0] == 0) == (name not in ("norm", "t"))
 
 
+NUMBERS = {
+    **{name: args for name, (args, _) in DRAWN.items()},
+    "poisson": (np.array([2.0, 5.0, 0.0]), np.array([1.5, 3.0, 0.4])),
+    "ppf": (X / 2, LOC, SCALE),
+}
+FORMS = {"a number": lambda a: a.item(0), "a list": lambda a: a.tolist(), "an array": None}
+
+
+@pytest.mark.parametrize(("name", "function"), [*CASES, ("norm", "ppf")])
+def test_numbers_and_lists_beside_arrays(name, function, device):
+    """Every argument in every form; what is not an array joins the device of the others."""
+    ours, theirs = (getattr(getattr(where, name), function) for where in (stats, scipy.stats))
+    args = NUMBERS[function if function == "ppf" else name]
+    put = [to_device(a, device) for a in args]
+    for forms in product(FORMS, repeat=2 + (name == "beta")):
+        given, plain = list(put[: len(forms)]), list(args[: len(forms)])
+        for i, form in enumerate(forms):
+            if FORMS[form] is not None:
+                given[i] = plain[i] = FORMS[form](args[i])
+        with np.errstate(all="ignore"):
+            got, want = ours(*given), theirs(*map(np.asarray, plain))
+        np.testing.assert_allclose(host(got), want, rtol=1e-11, err_msg=str(forms))
+        if forms.count("an array") == 1 and forms[-1] == "an array":
+            g = gg.grad(lambda v: ours(*given[:-1], v).sum())(given[-1])  # noqa: B023
+            assert type(g) is type(given[-1])
+    np.testing.assert_allclose(ours(*[a.tolist() for a in args]), theirs(*args), rtol=1e-11)
+
+
+def test_named_lists():
+    got = stats.norm.logpdf([1.0, 2.0], scale=[2.0, 3.0])
+    np.testing.assert_allclose(got, scipy.stats.norm.logpdf([1, 2], scale=[2, 3]), rtol=1e-14)
+
+
 def test_poisson_off_the_integers():
     k = np.array([-1.0, 0.5, 2.0])
     for function in DISCRETE:
@@ -172,6 +205,19 @@ def test_dirichlet(device):
         stats.dirichlet.logpdf(np.ones(5), ALPHA)
 
 
+def test_dirichlet_of_lists(device):
+    x, alpha = to_device(P[:, 0], device), to_device(ALPHA, device)
+    want = scipy.stats.dirichlet.logpdf(P[:, 0], ALPHA)
+    for given in ((P[:, 0].tolist(), ALPHA.tolist()), (x, ALPHA.tolist()), (x.tolist(), alpha)):
+        np.testing.assert_allclose(float(stats.dirichlet.logpdf(*given)), want, rtol=1e-12)
+    g = gg.grad(lambda a: stats.dirichlet.logpdf(x.tolist(), a))(alpha)
+    np.testing.assert_array_equal(
+        host(g), host(gg.grad(lambda a: stats.dirichlet.logpdf(x, a))(alpha))
+    )
+    want = scipy.stats.dirichlet.entropy(ALPHA)
+    np.testing.assert_allclose(float(stats.dirichlet.entropy(ALPHA.tolist())), want, rtol=1e-12)
+
+
 RNG = np.random.default_rng(0)
 ROOT = RNG.normal(size=(3, 3))
 COV = ROOT @ ROOT.T + np.eye(3)
@@ -216,8 +262,6 @@ def test_multivariate_normal_takes_scipys_forms(device):
     ):
         at = [to_device(a, device) if isinstance(a, np.ndarray) else a for a in (x, mean, cov)]
         want = theirs.logpdf(x, mean, cov) if mean is not None else theirs.logpdf(x, cov=cov)
-        if mean is None and np.ndim(cov) == 0:
-            want = theirs.logpdf(x, np.zeros(3), cov)
         got = ours.logpdf(*at)
         np.testing.assert_allclose(host(got), want, rtol=1e-12)
         if np.ndim(cov):
@@ -225,6 +269,32 @@ def test_multivariate_normal_takes_scipys_forms(device):
             np.testing.assert_allclose(got, theirs.entropy(mean, cov), rtol=1e-12)
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         ours.logpdf(V[0], MEAN, COV[:2])
+
+
+def test_multivariate_normal_of_numbers(device):
+    """Without a mean and with one variance there is one component, and elements are vectors."""
+    ours, theirs = stats.multivariate_normal, scipy.stats.multivariate_normal
+    x = np.array([1.0, 2.0])
+    at = to_device(x, device)
+    np.testing.assert_allclose(host(ours.logpdf(at, cov=2.0)), theirs.logpdf(x, cov=2.0))
+    np.testing.assert_allclose(host(ours.pdf(at)), theirs.pdf(x))
+    np.testing.assert_allclose(ours.pdf(0.3), theirs.pdf(0.3))
+    np.testing.assert_allclose(ours.entropy(cov=2.0), theirs.entropy(cov=2.0))
+    mean = to_device(x, device)
+    assert type(ours.entropy(mean, 2.0)) is type(gnp.sum(mean))
+    np.testing.assert_allclose(float(ours.entropy(mean, 2.0)), theirs.entropy(x, 2.0))
+    np.testing.assert_allclose(float(ours.logpdf(0.3, mean, 2.0)), theirs.logpdf([0.3, 0.3], x, 2))
+
+
+def test_multivariate_normal_of_lists(device):
+    ours, theirs = stats.multivariate_normal, scipy.stats.multivariate_normal
+    x, eye = to_device(np.array([0.2, 0.3]), device), [[1, 0.5], [0.5, 2]]
+    want = theirs.logpdf([0.2, 0.3], [0, 0.5], eye)
+    np.testing.assert_allclose(ours.logpdf([0.2, 0.3], [0, 0.5], eye), want)
+    np.testing.assert_allclose(float(ours.logpdf(x, [0, 0.5], cov=eye)), want)
+    want = theirs.logpdf([0.2, 0.3], [0, 0], [1, 2])
+    np.testing.assert_allclose(float(ours.logpdf(x, cov=[1.0, 2.0])), want)
+    np.testing.assert_allclose(ours.entropy(cov=eye), theirs.entropy(cov=eye))
 
 
 def test_singular_covariance(device):

@@ -13,7 +13,7 @@ from gpugrad.ops.elementwise import exp, log, where
 from gpugrad.ops.entropy import xlog1py, xlogy
 from gpugrad.ops.gamma import betainc, betaln, digamma
 from gpugrad.ops.special import beside
-from gpugrad.scipy.stats.standard import standard
+from gpugrad.scipy.stats.standard import standard, takes_lists
 
 
 def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
@@ -21,6 +21,7 @@ def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return exp(logpdf(x, a, b, loc, scale))
 
 
+@takes_lists
 def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Logarithm of the density."""
     z, scale = standard(x, loc, scale)
@@ -36,11 +37,13 @@ def _clipped(x: Any, loc: Any, scale: Any) -> Any:
     return where(z < 0, 0, where(z > 1, 1, z))
 
 
+@takes_lists
 def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Probability of at most ``x``."""
     return betainc(a, b, _clipped(x, loc, scale))
 
 
+@takes_lists
 def sf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Probability of more than ``x``."""
     return betainc(b, a, 1 - _clipped(x, loc, scale))
@@ -56,6 +59,7 @@ def logsf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return log(sf(x, a, b, loc, scale))
 
 
+@takes_lists
 def entropy(a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Differential entropy."""
     a, b = beside(a, b), beside(b, a)

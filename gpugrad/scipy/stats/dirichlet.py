@@ -10,6 +10,7 @@ from gpugrad.ops.entropy import xlogy
 from gpugrad.ops.gamma import digamma, gammaln
 from gpugrad.ops.join import concatenate
 from gpugrad.ops.shape import expand_dims, reshape
+from gpugrad.scipy.stats.standard import takes_lists
 
 
 def _log_beta(alpha: Any) -> Any:
@@ -21,6 +22,7 @@ def pdf(x: Any, alpha: Any) -> Any:
     return exp(logpdf(x, alpha))
 
 
+@takes_lists
 def logpdf(x: Any, alpha: Any) -> Any:
     """Logarithm of the density at ``x``, whose first axis counts the components.
 
@@ -39,6 +41,7 @@ def logpdf(x: Any, alpha: Any) -> Any:
     return xlogy(powers, x).sum(0) - _log_beta(alpha)
 
 
+@takes_lists
 def entropy(alpha: Any) -> Any:
     """Differential entropy."""
     total = alpha.sum()

@@ -12,7 +12,7 @@ from gpugrad.ops.elementwise import exp, log, where
 from gpugrad.ops.entropy import xlogy
 from gpugrad.ops.gamma import digamma, gammainc, gammaincc, gammaln
 from gpugrad.ops.special import beside
-from gpugrad.scipy.stats.standard import standard
+from gpugrad.scipy.stats.standard import standard, takes_lists
 
 
 def pdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
@@ -20,6 +20,7 @@ def pdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return exp(logpdf(x, a, loc, scale))
 
 
+@takes_lists
 def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Logarithm of the density."""
     z, scale = standard(x, loc, scale)
@@ -30,12 +31,14 @@ def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return where(inside, value, -math.inf)
 
 
+@takes_lists
 def cdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Probability of at most ``x``."""
     z, _ = standard(x, loc, scale)
     return gammainc(a, where(z > 0, z, 0))
 
 
+@takes_lists
 def sf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Probability of more than ``x``."""
     z, _ = standard(x, loc, scale)
@@ -52,6 +55,7 @@ def logsf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return log(sf(x, a, loc, scale))
 
 
+@takes_lists
 def entropy(a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Differential entropy."""
     scale = beside(scale, a)

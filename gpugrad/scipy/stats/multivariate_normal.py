@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from numpy import finfo
@@ -21,6 +22,7 @@ from gpugrad.ops.matrices import diagonal
 from gpugrad.ops.shape import expand_dims, matrix_transpose, reshape
 from gpugrad.ops.solve import left_divide
 from gpugrad.ops.special import precision
+from gpugrad.scipy.stats.standard import takes_lists
 
 _LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -30,6 +32,7 @@ def pdf(x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) ->
     return exp(logpdf(x, mean, cov, allow_singular))
 
 
+@takes_lists
 def logpdf(x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
     """Logarithm of the density of the vectors along the last axis of ``x``.
 
@@ -39,12 +42,17 @@ def logpdf(x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False)
         A vector, or a number for every component; 0 by default.
     cov
         A matrix; a vector of variances; or one variance.
+
+    Notes
+    -----
+    How many components there are, ``mean`` and ``cov`` say. Where both are numbers there is one,
+    and each element of ``x`` is a vector, as in SciPy.
     """
-    d = _dimension(mean, cov, x)
+    d = _dimension(mean, cov)
     v = x if mean is None else x - mean
     if d == 1 and (shape_dtype(v).ndim == 0 or shape_dtype(v).shape[-1] != 1):
         v = expand_dims(v, -1)  # numbers are vectors of one component
-    cov = _matrix(cov, d, v)
+    cov = _matrix(cov, d, [v, cov])
     columns = matrix_transpose(reshape(v, (-1, d)))
     if allow_singular:
         value = _singular(columns, cov)
@@ -55,23 +63,23 @@ def logpdf(x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False)
     return reshape(value, shape_dtype(v).shape[:-1])
 
 
+@takes_lists
 def entropy(mean: Any = None, cov: Any = 1) -> Any:
     """Differential entropy."""
-    d = _dimension(mean, cov, None)
-    half = cholesky(_matrix(cov, d, cov))
+    d = _dimension(mean, cov)
+    half = cholesky(_matrix(cov, d, [cov] if mean is None else [mean, cov]))
     return log(diagonal(half)).sum(-1) + 0.5 * d * (1 + _LOG_TWO_PI)
 
 
-def _dimension(mean: Any, cov: Any, x: Any) -> int:
+def _dimension(mean: Any, cov: Any) -> int:
     for value in (cov, mean):
         shape = () if value is None else shape_dtype(value).shape
         if shape:
             return shape[-1]
-    shape = () if x is None or (mean is not None) else shape_dtype(x).shape
-    return shape[-1] if shape else 1
+    return 1
 
 
-def _matrix(cov: Any, d: int, near: Any) -> Any:
+def _matrix(cov: Any, d: int, near: Sequence[Any]) -> Any:
     like = shape_dtype(cov)
     if like.ndim >= 2:
         if like.shape != (d, d):
@@ -79,9 +87,9 @@ def _matrix(cov: Any, d: int, near: Any) -> Any:
                 f"multivariate_normal: cov of shape {like.shape} is not a ({d}, {d}) matrix"
             )
         return cov
-    count = counting([near], d)
-    eye = (expand_dims(count, 0) == expand_dims(count, 1)).astype(precision([shape_dtype(near)]))
-    return eye * cov
+    count = counting(near, d)
+    dtype = precision([shape_dtype(v) for v in near])
+    return (expand_dims(count, 0) == expand_dims(count, 1)).astype(dtype) * cov
 
 
 def _singular(columns: Any, cov: Any) -> Any:

@@ -9,7 +9,7 @@ from gpugrad.ops.elementwise import exp, floor, log, where
 from gpugrad.ops.entropy import xlogy
 from gpugrad.ops.gamma import gammainc, gammaincc, gammaln
 from gpugrad.ops.special import beside
-from gpugrad.scipy.stats.standard import floating
+from gpugrad.scipy.stats.standard import floating, takes_lists
 
 
 def pmf(k: Any, mu: Any, loc: Any = 0) -> Any:
@@ -17,6 +17,7 @@ def pmf(k: Any, mu: Any, loc: Any = 0) -> Any:
     return exp(logpmf(k, mu, loc))
 
 
+@takes_lists
 def logpmf(k: Any, mu: Any, loc: Any = 0) -> Any:
     """Logarithm of `pmf`."""
     n = floating(k - loc)
@@ -26,6 +27,7 @@ def logpmf(k: Any, mu: Any, loc: Any = 0) -> Any:
     return where(inside, xlogy(n, mu) - gammaln(n + 1) - mu, -math.inf)
 
 
+@takes_lists
 def cdf(k: Any, mu: Any, loc: Any = 0) -> Any:
     """Probability of at most ``k``: ``gammaincc(k + 1, mu)``, DLMF 8.4.10."""
     n = floor(floating(k - loc))
@@ -33,6 +35,7 @@ def cdf(k: Any, mu: Any, loc: Any = 0) -> Any:
     return where(inside, gammaincc(where(inside, n, 0) + 1, beside(mu, n)), 0)
 
 
+@takes_lists
 def sf(k: Any, mu: Any, loc: Any = 0) -> Any:
     """Probability of more than ``k``."""
     n = floor(floating(k - loc))

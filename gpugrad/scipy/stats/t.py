@@ -11,7 +11,7 @@ from typing import Any
 from gpugrad.ops.elementwise import exp, log
 from gpugrad.ops.gamma import betaln, digamma, log_t_density, stdtr
 from gpugrad.ops.special import beside
-from gpugrad.scipy.stats.standard import standard
+from gpugrad.scipy.stats.standard import standard, takes_lists
 
 
 def pdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:
@@ -19,17 +19,20 @@ def pdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return exp(logpdf(x, df, loc, scale))
 
 
+@takes_lists
 def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Logarithm of the density."""
     z, scale = standard(x, loc, scale)
     return log_t_density(df, z) - log(scale)
 
 
+@takes_lists
 def cdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Probability of at most ``x``."""
     return stdtr(df, standard(x, loc, scale)[0])
 
 
+@takes_lists
 def sf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Probability of more than ``x``."""
     return stdtr(df, -standard(x, loc, scale)[0])
@@ -45,6 +48,7 @@ def logsf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return log(sf(x, df, loc, scale))
 
 
+@takes_lists
 def entropy(df: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Differential entropy."""
     half, rest = (df + 1) / 2, df / 2
