@@ -10,11 +10,12 @@ from gpugrad.ops.cast import cast
 from gpugrad.ops.elementwise import maximum, minimum, rint
 
 
-def clip(x: Any, min: Any = None, max: Any = None) -> Any:
-    """``x`` kept within ``min`` and ``max``, either of which may be None.
+def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Any:
+    """``x`` kept within bounds, each of which has two names and may be None.
 
     The gradient passes where ``x`` is inside; at a bound half of it does, as for `maximum`.
     """
+    min, max = a_min if min is None else min, a_max if max is None else max
     if min is not None:
         x = maximum(x, min)
     return array_of(x) if max is None else minimum(x, max)

@@ -195,9 +195,16 @@ def _gate(xp: Any, g: Any, mask: Any) -> Any:
 gate: Primitive = Elementwise("gate", _gate, "g mask", (lambda g, mask: gate(g, mask), None))
 """``g`` where the mask is true, else 0 whatever ``g`` is there: how cotangents pass a choice."""
 
+
+def _where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
+    """Of numbers a number, as ufuncs have it: an array without axes goes beside no CuPy array."""
+    y = xp.where(condition, a, b)
+    return y if y.ndim else y[()]
+
+
 where: Primitive = Elementwise(
     "where",
-    "where",
+    _where,
     "condition a b",
     (
         None,

@@ -13,7 +13,7 @@ from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.complex import conj, is_complex, real
 from gpugrad.ops.elementwise import where as choose
 from gpugrad.ops.operands import as_arrays
-from gpugrad.ops.shape import normal_axes, squeeze
+from gpugrad.ops.shape import normal_axes
 
 
 def kept(x: Any, mask: Any, fill: Any) -> Any:
@@ -45,23 +45,40 @@ def _count(mask: Any, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     return cast(sum_p(broadcast_to(mask, like.shape), axis=axes, keepdims=keepdims), dtype)
 
 
+def _enough(count: Any, total: Any, finish: Callable[[Any], Any] | None = None) -> Any:
+    """``total / count``, NaN where the count is not above 0: without a gradient there."""
+    some = count > 0
+    out = total / choose(some, count, 1)
+    return kept(out if finish is None else finish(out), some, np.nan)
+
+
 def masked_mean(x: Any, axis: Any, mask: Any, keepdims: bool) -> Any:
     """Mean of what the mask keeps; NaN for nothing."""
     x, mask = as_arrays(x, mask)
     x = x if is_inexact(shape_dtype(x).dtype) else x * 1.0
     axes = normal_axes(axis, shape_dtype(x).ndim)
     total = sum_p(kept(x, mask, 0), axis=axes, keepdims=keepdims)
-    with np.errstate(invalid="ignore"):
-        return total / _count(mask, x, axes, keepdims)
+    return _enough(_count(mask, x, axes, keepdims), total)
 
 
-def masked_var(x: Any, axis: Any, mask: Any, ddof: float, keepdims: bool) -> Any:
-    """Variance of what the mask keeps; NaN for too few."""
-    x, mask = as_arrays(x, mask)
+def masked_var(
+    x: Any,
+    axis: Any,
+    mask: Any,
+    ddof: float,
+    keepdims: bool,
+    mean: Any = None,
+    finish: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Variance of what the mask keeps (None: all) about ``mean``; NaN for too few.
+
+    ``finish`` is applied to it where there are enough.
+    """
+    x, mask = as_arrays(x, True if mask is None else mask)
     x = x if is_inexact(shape_dtype(x).dtype) else x * 1.0
     axes = normal_axes(axis, shape_dtype(x).ndim)
-    off = kept(x - masked_mean(x, axes, mask, True), mask, 0)
+    middle = masked_mean(x, axes, mask, True) if mean is None else mean
+    off = kept(x - middle, mask, 0)
     squares = real(off * conj(off)) if is_complex(x) else off * off
-    left = _count(mask, x, axes, True) - ddof
-    out = sum_p(squares, axis=axes, keepdims=True) / choose(left > 0, left, np.nan)
-    return out if keepdims else squeeze(out, axes)
+    total = sum_p(squares, axis=axes, keepdims=keepdims)
+    return _enough(_count(mask, x, axes, keepdims) - ddof, total, finish)

@@ -225,6 +225,8 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Any:
     a, b = moveaxis(a, axis, -1), moveaxis(b, axis, -1)
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"vecdot: lengths {a.shape[-1]} and {b.shape[-1]} along axis {axis}")
+    if a.ndim == b.ndim == 1:
+        return matmul(conj(a), b)
     return squeeze(matmul_p(expand_dims(conj(a), -2), expand_dims(b, -1)), (-2, -1))
 
 
@@ -234,6 +236,8 @@ def inner(a: Any, b: Any) -> Any:
     left, right = shape_dtype(a), shape_dtype(b)
     if left.ndim == 0 or right.ndim == 0:
         return a * b
+    if left.ndim == right.ndim == 1:
+        return matmul(a, b)
     return tensordot(a, b, ((left.ndim - 1,), (right.ndim - 1,)))
 
 

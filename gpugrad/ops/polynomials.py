@@ -13,6 +13,7 @@ import numpy as np
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.ops.broadcast import broadcast_to, sum, sum_p
 from gpugrad.ops.cast import cast, is_inexact
+from gpugrad.ops.complex import real
 from gpugrad.ops.concrete import like_operands
 from gpugrad.ops.creation import zeros_near
 from gpugrad.ops.elementwise import sqrt
@@ -117,10 +118,20 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 
 
 def poly(seq_of_zeros: Any) -> Any:
-    """The polynomial with these roots, and 1 as its leading coefficient."""
+    """The polynomial with these roots, or a matrix's eigenvalues, and 1 as leading coefficient.
+
+    Of a matrix it is the characteristic polynomial; its derivative exists where the eigenvalues
+    differ.
+    """
+    from gpugrad.ops.eigen import eigvals
+
     roots = as_array(seq_of_zeros)
-    if shape_dtype(roots).ndim != 1:
-        raise ValueError("poly: of a matrix, give its eigenvalues: poly(linalg.eigvals(a))")
+    like = shape_dtype(roots)
+    if like.ndim == 2:
+        p = poly(eigvals(roots))
+        return p if like.dtype.kind == "c" else real(p)
+    if like.ndim != 1:
+        raise ValueError(f"poly: roots or a square matrix are needed, got shape {like.shape}")
     roots = roots if is_inexact(shape_dtype(roots).dtype) else roots * 1.0
     one = zeros_near([roots], (1,), shape_dtype(roots).dtype) + 1
     p = one if shape_dtype(roots).size else getitem(one, 0)

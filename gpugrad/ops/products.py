@@ -16,7 +16,10 @@ from gpugrad.ops.shape import expand_dims, moveaxis, normal_axis, reshape, squee
 def cross(
     a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Any:
-    """The cross product of vectors of 3 elements along an axis; the other axes broadcast.
+    """The cross product of vectors along an axis; the other axes broadcast.
+
+    Vectors have 3 elements, or 2, whose third is 0. Of two vectors in the plane the result is the
+    third element alone, without an axis for it.
 
     ``axis`` stands for ``axisa``, ``axisb`` and ``axisc``, where the vectors are in the operands
     and in the result.
@@ -26,14 +29,16 @@ def cross(
     a, b = as_arrays(a, b)
     a = moveaxis(a, normal_axis(axisa, shape_dtype(a).ndim), -1)
     b = moveaxis(b, normal_axis(axisb, shape_dtype(b).ndim), -1)
-    if (shape_dtype(a).shape[-1], shape_dtype(b).shape[-1]) != (3, 3):
-        raise ValueError(
-            f"cross: vectors of {shape_dtype(a).shape[-1]} and {shape_dtype(b).shape[-1]} "
-            "elements; 3 are needed. In the plane, write a0 * b1 - a1 * b0"
-        )
-    a0, a1, a2 = (getitem(a, (..., i)) for i in range(3))
-    b0, b1, b2 = (getitem(b, (..., i)) for i in range(3))
-    out = stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], -1)
+    m, n = shape_dtype(a).shape[-1], shape_dtype(b).shape[-1]
+    if not {m, n} <= {2, 3}:
+        raise ValueError(f"cross: vectors of {m} and {n} elements; 2 or 3 are needed")
+    a0, a1, *a_up = (getitem(a, (..., i)) for i in range(m))
+    b0, b1, *b_up = (getitem(b, (..., i)) for i in range(n))
+    up = a0 * b1 - a1 * b0
+    if m == n == 2:
+        return up
+    (a2,), (b2,) = a_up or [0 * a0], b_up or [0 * b0]
+    out = stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, up], -1)
     return moveaxis(out, -1, normal_axis(axisc, shape_dtype(out).ndim))
 
 

@@ -145,7 +145,8 @@ def _quantile(
     else:
         out = _weighted(rows, q, method, _rows_like(weights, x, axes), nan)
     rest = reduced(like.shape, axes, keepdims)
-    return reshape(moveaxis(out, -1, 0), (*of_q, *rest))
+    out = reshape(moveaxis(out, -1, 0), (*(of_q or (1,)), *rest))
+    return out if of_q else getitem(out, 0)
 
 
 def _plain(rows: Any, q: Any, method: str, nan: bool) -> Any:

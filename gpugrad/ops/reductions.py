@@ -139,7 +139,7 @@ def _logsumexp(xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
     with np.errstate(divide="ignore"):
         y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True))
     y += top
-    return y if keepdims else y.squeeze(axis)
+    return y if keepdims else y.squeeze(axis)[()]
 
 
 def _softmax_of(x: Any, y: Any, like: Any, axis: Any, keepdims: bool) -> Any:
@@ -356,17 +356,18 @@ def var(
     correction: float | None = None,
     keepdims: bool = False,
     where: Any = None,
+    mean: Any = None,
 ) -> Any:
     """Variance over ``axis``: the mean squared distance from the mean, over ``n - ddof``.
 
-    ``where`` says which elements count.
+    ``where`` says which elements count; ``mean`` is theirs, with ``axis`` kept, if it is known.
     """
     if dtype is not None:
         x = cast(x, dtype)
-    if where is not None:
-        return masked_var(x, axis, where, ddof if correction is None else correction, keepdims)
-    axes = normal_axes(axis, rank(x))
     free = ddof if correction is None else correction
+    if where is not None or mean is not None:
+        return masked_var(x, axis, where, free, keepdims, mean)
+    axes = normal_axes(axis, rank(x))
     return var_p(x, axis=axes, free=free, keepdims=keepdims)
 
 
@@ -379,16 +380,22 @@ def std(
     correction: float | None = None,
     keepdims: bool = False,
     where: Any = None,
+    mean: Any = None,
 ) -> Any:
     """Standard deviation over ``axis``: the root of the variance.
 
-    Where all elements are equal its gradient is 0, a subgradient, as in PyTorch.
+    Where all elements are equal its gradient is 0, a subgradient, as in PyTorch. ``where`` says
+    which elements count; ``mean`` is theirs, with ``axis`` kept, if it is known.
     """
     x = x if dtype is None else cast(x, dtype)
     like = shape_dtype(x)
     if is_narrow(like.dtype):  # the variance may overflow where its root does not
         x = cast(x, np.float32)
-    y = root_p(var(x, axis, ddof=ddof, correction=correction, keepdims=keepdims, where=where))
+    free = ddof if correction is None else correction
+    if where is not None or mean is not None:
+        y = masked_var(x, axis, where, free, keepdims, mean, root_p)
+    else:
+        y = root_p(var(x, axis, ddof=free, keepdims=keepdims))
     return cast(y, like.dtype) if is_narrow(like.dtype) else y
 
 

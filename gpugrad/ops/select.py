@@ -124,7 +124,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         raise ValueError(f"piecewise: {len(funclist)} functions for {len(conditions)} conditions")
     if not like.ndim:
         shaped = [reshape(c, (1,)) for c in conditions]
-        return reshape(piecewise(reshape(x, (1,)), shaped, funclist, *args, **kw), ())
+        return getitem(piecewise(reshape(x, (1,)), shaped, funclist, *args, **kw), 0)
     out: Any = zeros_near([x], like.shape, like.dtype)
     taken: Any = None
     for condition, f in reversed(list(zip(conditions, funclist, strict=True))):

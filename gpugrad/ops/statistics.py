@@ -12,17 +12,17 @@ import numpy as np
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.ops.broadcast import broadcast_to, is_narrow, sum, sum_p
 from gpugrad.ops.cast import cast, is_inexact
-from gpugrad.ops.complex import conj, is_complex, real
+from gpugrad.ops.complex import conj, real
 from gpugrad.ops.concrete import like_operands
 from gpugrad.ops.creation import zeros_near
 from gpugrad.ops.diagonals import diagonal
-from gpugrad.ops.elementwise import fmax, fmin, gate, isnan, logical_not, sqrt
+from gpugrad.ops.elementwise import fmax, fmin, isnan, logical_and, logical_not, sqrt
 from gpugrad.ops.elementwise import where as choose
 from gpugrad.ops.join import concatenate
 from gpugrad.ops.masked import kept, started
 from gpugrad.ops.matmul import matmul
 from gpugrad.ops.operands import as_array, as_arrays
-from gpugrad.ops.reductions import argmax, argmin, max, max_p, mean, min, min_p, prod, root_p
+from gpugrad.ops.reductions import argmax, argmin, max, max_p, mean, min, min_p, prod, std, var
 from gpugrad.ops.shape import expand_dims, normal_axes, reshape, squeeze, transpose
 
 
@@ -215,19 +215,15 @@ def nanmean(
     x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False, where: Any = None
 ) -> Any:
     """Mean of the elements that are no NaN, and that ``where`` keeps; NaN where there is none."""
-    x, good = _filled(_unless(x, where), 0)
-    if good is None:
-        return mean(x, axis, keepdims=keepdims)
-    axes = normal_axes(axis, shape_dtype(x).ndim)
-    total = sum_p(x, axis=axes, keepdims=keepdims)
-    count = cast(sum_p(good, axis=axes, keepdims=keepdims), _real_of(x))
-    with np.errstate(invalid="ignore"):
-        return total / count
+    return mean(x, axis, keepdims=keepdims, where=_good(x, where))
 
 
-def _real_of(x: Any) -> np.dtype[Any]:
-    dtype = shape_dtype(x).dtype
-    return dtype.type(0).real.dtype if dtype.kind == "c" else dtype
+def _good(x: Any, where: Any) -> Any:
+    """Which elements are no NaN, and are kept by ``where``; None for all of them."""
+    if not is_inexact(shape_dtype(x).dtype):
+        return where
+    good = logical_not(isnan(x))
+    return good if where is None else logical_and(good, where)
 
 
 @_rounded_once
@@ -240,20 +236,14 @@ def nanvar(
     correction: float | None = None,
     keepdims: bool = False,
     where: Any = None,
+    mean: Any = None,
 ) -> Any:
-    """Variance of the elements that are no NaN, and that ``where`` keeps; NaN for too few."""
-    x, good = _filled(_unless(x, where), 0)
-    if good is None:
-        x = x * 1.0
-        good = x == x
-    axes = normal_axes(axis, shape_dtype(x).ndim)
-    count = cast(sum_p(good, axis=axes, keepdims=True), _real_of(x))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        off = gate(x - sum_p(x, axis=axes, keepdims=True) / count, good)
-        squares = real(off * conj(off)) if is_complex(x) else off * off
-        left = count - (ddof if correction is None else correction)
-        out = sum_p(squares, axis=axes, keepdims=True) / choose(left > 0, left, np.nan)
-    return out if keepdims else squeeze(out, axes)
+    """Variance of the elements that are no NaN, and that ``where`` keeps; NaN for too few.
+
+    ``mean`` is theirs, with ``axis`` kept, if it is known.
+    """
+    options = {"ddof": ddof, "correction": correction, "keepdims": keepdims, "mean": mean}
+    return var(x, axis, where=_good(x, where), **options)
 
 
 @_rounded_once
@@ -266,9 +256,11 @@ def nanstd(
     correction: float | None = None,
     keepdims: bool = False,
     where: Any = None,
+    mean: Any = None,
 ) -> Any:
     """The root of `nanvar`; of equal elements its gradient is 0."""
-    return root_p(nanvar(x, axis, ddof=ddof, correction=correction, keepdims=keepdims, where=where))
+    options = {"ddof": ddof, "correction": correction, "keepdims": keepdims, "mean": mean}
+    return std(x, axis, where=_good(x, where), **options)
 
 
 def _nan_extreme(x: Any, axis: Any, keepdims: bool, primitive: Any, worst: float) -> Any:

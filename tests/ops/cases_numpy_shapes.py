@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -166,6 +167,7 @@ case(
     lambda p, k: np.polyint(p, 2, k),
     low=False,
 )
+case("poly of a matrix", lambda d: ([real((3, 3))], {}), low=False)
 case("poly", lambda d: ([real((d.integer(1, 4),))], {}), low=False)
 case("vander", lambda d: ([real((3,))], {"N": d.integer(1, 4), "increasing": d.flag()}), low=False)
 
@@ -226,7 +228,26 @@ def _cross(d: Draw) -> Sample:
     return [real((3, 2)), real((2, 3))], {"axisa": 0, "axisb": -1, "axisc": d.pick([0, 1])}
 
 
+def _cross_of_a_plane(a: Any, b: Any, **axes: int) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return np.cross(a, b, **axes)
+
+
 case("cross", _cross)
+case(
+    "cross of a plane",
+    lambda d: d.pick(
+        [
+            ([real((3, 2)), real((2,))], {}),
+            ([real((2, 3)), real((3, 2))], {"axisa": 0}),
+            ([real((3,)), real((4, 2))], {}),
+            ([real((2, 3)), real((3, 1))], {"axis": 0}),
+        ]
+    ),
+    gnp.cross,
+    _cross_of_a_plane,
+)
 case("kron", lambda d: ([real(d.shape()), real(d.shape(high=2))], {}))
 case("matvec", lambda d: ([real((2, 3, 4)), real((4,))], {}))
 case("vecmat", lambda d: ([complexes((2, 3)), complexes((3, 4))], {}))

@@ -157,6 +157,31 @@ for _name in OPTIONS:
         low=_name not in ("nanvar", "nanstd"),
     )
 case("nanvar complex", lambda d: ([complexes((3, 2))], {"axis": 0, "ddof": 1}), low=False)
+
+
+def _about(name: str, numpy: Any) -> Any:
+    def f(x: Any, middle: Any, axis: int, ddof: int) -> Any:
+        return getattr(numpy, name)(x, axis=axis, ddof=ddof, mean=middle)
+
+    return f
+
+
+for _name in ("var", "std"):
+    case(
+        f"{_name} about a mean",
+        lambda d: ([real((3, 4)), real((3, 1))], {"axis": 1, "ddof": d.integer(0, 1)}),
+        _about(_name, gnp),
+        _about(_name, np),
+        low=False,
+    )
+for _name in ("nanvar", "nanstd"):
+    case(
+        f"{_name} about a mean",
+        lambda d: ([holed((3, 4)), real((3, 1))], {"axis": 1, "ddof": d.integer(0, 1)}),
+        _about(_name, gnp),
+        _about(_name, np),
+        low=False,
+    )
 case("nanmean of integers", over_axes(integers))
 for _name in ("nanargmax", "nanargmin"):
     case(_name, lambda d: ([holed((2, 3))], {"axis": d.pick([None, 1]), "keepdims": d.flag()}))

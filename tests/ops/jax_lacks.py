@@ -30,5 +30,5 @@ LACKING = {
 }
 """Functions that are not compared by a case; some are in the other files of comparisons."""
 
-UNLIKE = {"quantile"}
+UNLIKE = {"quantile", "poly of a matrix"}
 """Cases that JAX takes otherwise, of functions that have another case."""

@@ -254,3 +254,53 @@ def test_copysign_keeps_the_dtype_of_its_gradient(other, device, xp):
     g = gg.grad(lambda x: gnp.sum(gnp.copysign(x, other)))(x)
     assert (g.dtype, g.tolist()) == ("float32", [-1, 1, 0])
     assert gg.jvp(lambda x: gnp.copysign(x, other), (x,), (x,))[1].dtype == "float32"
+
+
+@pytest.mark.parametrize("name", ["nanmean", "nanvar", "nanstd", "mean", "var", "std"])
+def test_what_nothing_is_left_for_has_gradient_zero_both_ways(name, device, xp):
+    x = xp.asarray([[np.nan] * 3, [1, np.nan, np.nan], [1, 2, np.nan], [1, 2, 4]])
+    options = {"axis": 1} if name.endswith("mean") else {"axis": 1, "ddof": 1}
+    if not name.startswith("nan"):
+        x, options["where"] = xp.nan_to_num(x), ~xp.isnan(x)
+
+    def f(x):
+        return getattr(gnp, name)(x, **options)
+
+    few = [True, "mean" not in name, False, False]
+    assert xp.isnan(f(x)).tolist() == few
+    pulled = gg.jacobian(f)(x)
+    forward = gg.vmap(lambda t: gg.jvp(f, (x,), (t,))[1])(xp.eye(12).reshape(12, 4, 3))
+    np.testing.assert_allclose(back(pulled).reshape(4, 12), back(forward).T, atol=1e-15)
+    assert not back(pulled)[few].any()
+    assert back(pulled)[2].any()
+
+
+NUMBERS = {
+    "where": lambda: gnp.where(True, 1.0, 2.0),
+    "select": lambda: gnp.select([True], [1.0], 0.0),
+    "piecewise": lambda: gnp.piecewise(1.0, [True], [lambda x: x, 0.0]),
+    "interp": lambda: gnp.interp(0.5, [0, 1], [0, 2]),
+    "logsumexp": lambda: gnp.logsumexp([0.0, -np.inf]) + 1,
+    "median": lambda: gnp.median([1.0]),
+    "nanmax": lambda: gnp.nanmax([1.0, np.nan]),
+    "nanvar": lambda: gnp.nanvar([0.0, 2.0, np.nan]),
+    "quantile": lambda: gnp.quantile([1.0, 1.0], 0.5),
+    "inner": lambda: gnp.inner([1.0, 0.0], [1.0, 0.0]),
+    "vecdot": lambda: gnp.vecdot([1.0, 0.0], [1.0, 0.0]),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_from_numbers_goes_beside_any_array(name, xp):
+    y = NUMBERS[name]()
+    assert isinstance(y, np.floating)
+    assert (xp.ones(1) * y).tolist() == [1.0]
+
+
+def test_the_bounds_of_clip_have_two_names(device, xp):
+    x = xp.asarray([0.0, 1.0, 2.0, 3.0])
+    for options in ({"a_min": 0.5, "a_max": 2.5}, {"min": 0.5, "max": 2.5}):
+        assert gnp.clip(x, **options).tolist() == [0.5, 1, 2, 2.5]
+        assert np.clip(gg.Array(x), **options).tolist() == [0.5, 1, 2, 2.5]
+    assert gnp.clip(x, a_min=1.5).tolist() == [1.5, 1.5, 2, 3]
+    assert gg.grad(lambda x: gnp.clip(x, 0.5, 2.5).sum())(x).tolist() == [0, 1, 1, 0]
