@@ -10,13 +10,15 @@ from gpugrad.array import Array
 from gpugrad.core.box import strip
 from gpugrad.device import on
 from gpugrad.kernels.average import average
+from gpugrad.kernels.many import wide
 from gpugrad.transforms.kinds import flatten, unflatten
 
 
 class Accumulator:
     """The mean of gradients that come one after the other: a large batch in small parts.
 
-    ``add`` is one launch for all parameters, and only one set of sums is kept. (With
+    ``add`` is one launch for all parameters, and only one set of sums is kept; that of gradients in
+    float16 or bfloat16 is in float32, for which each is cast. (With
     ``backward()``, which adds up in ``.grad`` by itself, divide each loss by the number of parts.)
 
     Examples
@@ -32,6 +34,7 @@ class Accumulator:
     def __init__(self) -> None:
         self.count = 0
         self._sums: list[Any] = []
+        self._dtypes: list[Any] = []
         self._structure: Any = None
         self._boxed: list[bool] = []
 
@@ -46,14 +49,22 @@ class Accumulator:
         leaves, structure = flatten(grads)
         raw = [strip(g.detach()) if isinstance(g, Array) else g for g in leaves]
         raw = [g if hasattr(g, "flags") and g.ndim else _plain(g) for g in raw]
+        dtypes = [g.dtype for g in raw]
         if not self.count:
             self._structure, self._boxed = structure, [isinstance(g, Array) for g in leaves]
-            self._sums = [g.copy() for g in raw]
+            self._dtypes = dtypes
+            self._sums = [g.astype(wide(g.dtype)) for g in raw]
         elif structure != self._structure:
             raise ValueError(f"Accumulator: gradients {structure}, but before {self._structure}")
+        elif dtypes != self._dtypes:
+            raise ValueError(
+                f"Accumulator: gradients of {', '.join(map(str, dtypes))}, but before of "
+                f"{', '.join(map(str, self._dtypes))}"
+            )
         elif raw:
             with on(Array(raw[0]).device):
-                average([raw], self._sums, add=True)
+                same = [g.astype(s.dtype, copy=False) for g, s in zip(raw, self._sums, strict=True)]
+                average([same], self._sums, add=True)
         self.count += 1
 
     def take(self) -> Any:
@@ -63,7 +74,8 @@ class Accumulator:
         if self._sums and self.count > 1:
             with on(Array(self._sums[0]).device):
                 average([self._sums], self._sums, unscale=self.count)
-        leaves = [Array(s) if b else s for s, b in zip(self._sums, self._boxed, strict=True)]
+        means = [s.astype(d, copy=False) for s, d in zip(self._sums, self._dtypes, strict=True)]
+        leaves = [Array(m) if b else m for m, b in zip(means, self._boxed, strict=True)]
         self.count, self._sums = 0, []
         return unflatten(self._structure, leaves)
 

@@ -1,4 +1,4 @@
-"""Clipping of gradients in place, by their norm or their values."""
+"""Clipping of parameters' gradients, by their norm or their values."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 import gpugrad.numpy as gnp
 from gpugrad.array import Array
+from gpugrad.device import Device, namespace, on
+from gpugrad.kernels.average import average
+from gpugrad.kernels.many import wide
+from gpugrad.ops.creation import raw_of
 
 
 def clip_grad_norm_(
@@ -21,16 +23,18 @@ def clip_grad_norm_(
     """Scale all gradients together to at most a norm; `Optimizer.step` does it in its one launch.
 
     ``g *= min(1, max_norm / (norm + 1e-6))``, with the norm of all elements together (Pascanu,
-    Mikolov & Bengio 2013).
+    Mikolov & Bengio 2013). Where that is not finite, no element stays but as NaN or 0. Narrow
+    gradients are added up in float32.
 
     Parameters
     ----------
     parameters : Array or iterable of Array
         Those whose ``.grad`` is scaled.
     max_norm : float
-        The largest norm that stays.
+        The largest norm that stays, from 0 on.
     norm_type : float
-        Which norm: 2, another order, or infinity for the largest element.
+        Which norm: 2, another order, or infinity for the largest element. Orders below 1 are the
+        norm of the norms of the single gradients.
     error_if_nonfinite : bool
         Whether a norm that is not finite is an error, for which the host waits for the device.
 
@@ -39,22 +43,40 @@ def clip_grad_norm_(
     Array
         The norm before, on the gradients' device.
     """
+    if not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm_: max_norm is from 0 on, got {max_norm}")
     with_grad = _with_grad(parameters)
-    if not with_grad:
+    found = [(p, raw_of(p.grad)) for p in with_grad if p.grad.size]
+    if not found:
         return Array(0.0)
-    if norm_type == math.inf:
-        norm = gnp.max(gnp.stack([gnp.max(gnp.abs(p.grad)) for p in with_grad]))
-    elif norm_type == 2:
-        norm = gnp.sqrt(sum((p.grad * p.grad).sum() for p in with_grad))
-    else:
-        norm = sum((gnp.abs(p.grad) ** norm_type).sum() for p in with_grad) ** (1 / norm_type)
+    groups: dict[tuple[Device, Any], list[tuple[Array, Any]]] = {}
+    for p, g in found:
+        groups.setdefault((p.grad.device, wide(g.dtype)), []).append((p, g))
+    first = found[0][0].grad.device
+    norms = []
+    for (where, dtype), pairs in groups.items():
+        with on(where):
+            norms += [n.to(first) for n in _norms([g for _, g in pairs], dtype, norm_type)]
+    norm = norms[0] if len(norms) == 1 else gnp.linalg.vector_norm(gnp.stack(norms), ord=norm_type)
     if error_if_nonfinite and not math.isfinite(float(norm)):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {float(norm)}")
-    scale = gnp.minimum(max_norm / (norm + 1e-6), 1.0)
-    with np.errstate(invalid="ignore"):  # of infinite gradients NaN remain, for a scaler to see
-        for p in with_grad:
-            p.grad = p.grad * scale.astype(p.grad.dtype)
+    inverse = 1 / max_norm if max_norm else math.inf
+    too_large = gnp.maximum((norm + 1e-6) * inverse, 1.0)
+    for (where, _), pairs in groups.items():
+        with on(where):
+            by = raw_of(too_large.to(where))
+            for (p, _), g in zip(pairs, average([[g for _, g in pairs]], unscale=by), strict=True):
+                p.grad = Array(g)
     return norm
+
+
+def _norms(grads: list[Any], dtype: Any, order: float) -> list[Array]:
+    """The norm of all, or for orders that no kernel adds up that of each."""
+    if order == 2:
+        summary = namespace(Array(grads[0]).device).zeros(2, dtype)
+        average([grads], summary=summary)
+        return [Array(summary[0])]
+    return [gnp.linalg.vector_norm(Array(g).astype(dtype), ord=order) for g in grads]
 
 
 def clip_grad_value_(parameters: Array | Iterable[Array], clip_value: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,9 +86,14 @@ class Optimizer:
     def _check(self, settings: Mapping[str, Any]) -> None:
         name = type(self).__name__
         for key in ("lr", "eps", "weight_decay", "momentum"):
-            value = settings.get(key)
-            if isinstance(value, int | float) and not value >= 0:
-                raise ValueError(f"{name}: {key} is not negative, got {value}")
+            value: Any = settings.get(key, 0)
+            if isinstance(value, Real):
+                if not value >= 0:
+                    raise ValueError(f"{name}: {key} is not negative, got {value}")
+            elif key != "eps" and getattr(value, "size", 0) != 1:  # Adafactor's eps is a pair
+                raise TypeError(
+                    f"{name}: {key} is a number or an array of one element, got {value!r}"
+                )
         if any(not 0 <= beta < 1 for beta in settings.get("betas", ())):
             raise ValueError(f"{name}: betas are from 0 to less than 1, got {settings['betas']}")
 

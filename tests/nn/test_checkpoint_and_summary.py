@@ -106,6 +106,18 @@ def test_gradients_of_parts_have_the_mean_of_the_whole(dtype, device):
     np.testing.assert_array_equal(parts[0]["a"].numpy(), before)
 
 
+def test_large_narrow_gradients_are_accumulated_in_float32(device):
+    gathered = optim.Accumulator()
+    for _ in range(2):
+        gathered.add([gg.Array(np.full(3, 60000.0, "f2"), device=device)])
+    (mean,) = gathered.take()
+    assert mean.dtype == "float16"
+    np.testing.assert_array_equal(mean.numpy(), np.float16(60000))
+    gathered.add([np.ones(2)])
+    with pytest.raises(ValueError, match="gradients of float32, but before of float64"):
+        gathered.add([np.ones(2, "f4")])
+
+
 def test_accumulated_micro_batches_train_as_one_batch(device):
     x = gg.Array(np.random.default_rng(0).standard_normal((12, 4)), device=device)
 

@@ -9,7 +9,7 @@ import gpugrad as gg
 from gpugrad import nn, optim
 
 
-@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.5, float("inf")])
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.5, 0.5, 0.0, float("inf"), -float("inf")])
 @pytest.mark.parametrize("max_norm", [0.5, 100.0])
 def test_norm(device, max_norm, norm_type):
     torch = pytest.importorskip("torch")
@@ -33,6 +33,41 @@ def test_a_norm_that_is_not_finite(device):
     with pytest.raises(RuntimeError, match="norm of the gradients is inf"):
         optim.clip_grad_norm_(p, 1.0, error_if_nonfinite=True)
     np.testing.assert_array_equal(p.grad.numpy(), [1.0, np.inf, 0.0])
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1.0])
+@pytest.mark.parametrize("max_norm", [0.0, 1.0])
+def test_norms_at_their_limits_are_pytorch_s(device, value, max_norm):
+    torch = pytest.importorskip("torch")
+    raw = np.array([1.0, value, 0.0])
+    p, q = gg.Array(np.zeros(3), device=device, requires_grad=True), torch.zeros(3).double()
+    p.grad, q.grad = gg.Array(raw, device=device), torch.tensor(raw)
+    optim.clip_grad_norm_(p, max_norm)
+    torch.nn.utils.clip_grad_norm_(q.requires_grad_(), max_norm)
+    np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy())
+    with pytest.raises(ValueError, match=r"max_norm is from 0 on, got -1"):
+        optim.clip_grad_norm_(p, -1.0)
+
+
+def test_narrow_gradients_have_a_wide_norm(device):
+    params = [gg.Array(np.zeros(3, d), device=device, requires_grad=True) for d in ("f2", "f8")]
+    for p in params:
+        p.grad = gg.Array(np.full(3, 300.0, p.dtype), device=device)
+    norm = optim.clip_grad_norm_(params, 1.0)
+    np.testing.assert_allclose(float(norm), 300 * 6**0.5, rtol=1e-6)
+    for p in params:
+        np.testing.assert_allclose(p.grad.numpy(), 6**-0.5, rtol=1e-3)
+
+
+def test_clipping_many_takes_few_launches(counters, cuda):
+    params = [gg.Array(cuda.ones(5, "f4"), requires_grad=True) for _ in range(40)]
+    for _ in range(2):
+        for p in params:
+            p.grad = gg.Array(cuda.ones(5, "f4"))
+        with counters() as r:
+            optim.clip_grad_norm_(params, 1.0)
+    assert r["launches"] < 10
+    assert r["d2h"] == 0
 
 
 def test_values(device):

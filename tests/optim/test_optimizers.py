@@ -224,6 +224,13 @@ def test_state_goes_there_and_back(name, device):
         np.testing.assert_array_equal(p.numpy(), q.numpy())
 
 
+@pytest.mark.parametrize("lr", ["0.1", None, 1j, np.ones(2)])
+def test_a_rate_is_a_number(lr):
+    with pytest.raises(TypeError, match="SGD: lr is a number or an array of one element, got"):
+        optim.SGD(start("cpu")[1], lr=lr)
+    optim.SGD(start("cpu")[1], lr=gg.Array(np.array(0.1)))
+
+
 BAD = {
     "too few": (lambda o, g: o.step(g[:2]), ValueError, "2 gradients for 5 parameters"),
     "a shape": (lambda o, g: o.step([g[1], *g[1:]]), ValueError, r"float64\(5,\).*\(3, 4\)"),
