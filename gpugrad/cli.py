@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import math
 import os
+import signal
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gpugrad import __version__
 from gpugrad.device import Device, DeviceError, best_device
 from gpugrad.device import device as find_device
 
@@ -35,9 +37,22 @@ app.add_typer(training, name="train")
 _UsageError: Any = typer.BadParameter.__base__
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gpugrad {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _top() -> None:
-    """Keep subcommands even while there is one only."""
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_tell_version, is_eager=True, help="Say the version."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 # ------------------------------------------------------------------ values of options
@@ -89,6 +104,16 @@ def _between(text: str, end: float, allowed: str) -> float:
     return value
 
 
+def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
+    def parse(text: str) -> StrEnum:
+        try:
+            return kind(text)
+        except ValueError:
+            raise typer.BadParameter(f"allowed are {', '.join(kind)}, got {text!r}") from None
+
+    return parse
+
+
 def _device(name: str) -> Device:
     try:
         return find_device(name)
@@ -132,30 +157,26 @@ _DeviceOption = Annotated[
 
 _SHOWN = 5  # more rows that were left out, or columns, are only counted
 
+
+def _number(what: str, usual: str | bool = True, parser: Any = _count, name: str = "N") -> Any:
+    """An option with a number, and what it is if not given, which the command's module knows."""
+    return typer.Option(parser=parser, metavar=name, help=what, show_default=usual)
+
+
+def _flag(name: str, what: str) -> Any:
+    return typer.Option(name, metavar="", help=what)
+
+
+_EPOCHS, _BATCH, _RATE = "How often to see each sample.", "Samples a step.", "Learning rate."
+_PATIENCE = "Stop after N {} without a better {} loss."
+
 _ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")
+    bool, _flag("--resume", "Go on from the newest checkpoint in the folder, if it has one.")
 ]
-_EpochsOption = Annotated[
-    int | None, typer.Option(parser=_count, metavar="N", help="How often to see each sample.")
-]
-_BatchOption = Annotated[
-    int | None, typer.Option(parser=_count, metavar="N", help="Samples a step.")
-]
-_RateOption = Annotated[
-    float | None, typer.Option(parser=_rate, metavar="RATE", help="Learning rate.")
-]
-_SeedOption = Annotated[
-    int, typer.Option(parser=_seed, metavar="N", help="The same seed gives the same run.")
-]
+_SeedOption = Annotated[int, _number("The same seed gives the same run.", parser=_seed)]
 _OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where to leave the results.")]
-_PatienceOption = Annotated[
-    int | None,
-    typer.Option(
-        parser=_count, metavar="N", help="Stop after N reports without a better held-out loss."
-    ),
-]
 _TensorBoardOption = Annotated[
-    bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
+    bool, _flag("--tensorboard", "Write event files for TensorBoard too.")
 ]
 
 
@@ -167,16 +188,21 @@ class _Network(StrEnum):
 @training.command("digits")
 def train_digits(
     model: Annotated[
-        _Network, typer.Option(help="Fully connected layers, or convolutions.")
+        _Network,
+        typer.Option(
+            parser=_one_of(_Network),
+            metavar="mlp|cnn",
+            help="Fully connected layers, or convolutions.",
+        ),
     ] = _Network.MLP,
     device: _DeviceOption = None,
-    epochs: _EpochsOption = None,
-    batch_size: _BatchOption = None,
-    lr: _RateOption = None,
+    epochs: Annotated[int | None, _number(_EPOCHS, "30, cnn 8")] = None,
+    batch_size: Annotated[int | None, _number(_BATCH, "32, cnn 64")] = None,
+    lr: Annotated[float | None, _number(_RATE, "0.05, cnn 0.003", _rate, "RATE")] = None,
     seed: _SeedOption = 0,
     out: _OutOption = Path("runs/digits"),
     resume: _ResumeOption = False,
-    patience: _PatienceOption = None,
+    patience: Annotated[int | None, _number(_PATIENCE.format("epochs", "held-out"))] = None,
     tensorboard: _TensorBoardOption = False,
 ) -> None:
     """Train a network on handwritten digits; leave weights, pictures and metrics in a folder."""
@@ -214,26 +240,35 @@ class _Task(StrEnum):
 @training.command("csv")
 def train_csv(
     file: Annotated[
-        Path, typer.Argument(help="A CSV file with names in its first line, or a Parquet file.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A CSV file with names in its first line, or a Parquet file."
+        ),
     ],
     target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.")],
     task: Annotated[
-        _Task | None, typer.Option(help="What the target is; decided from the column otherwise.")
+        _Task | None,
+        typer.Option(
+            parser=_one_of(_Task),
+            metavar="TASK",
+            help="classification or regression; decided from the target if not given.",
+        ),
     ] = None,
     drop: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="A column to leave out.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column to leave out; may be given several times."),
     ] = None,
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave out broken rows, and count them.")
+        bool, _flag("--skip-broken", "Leave out broken rows, and count them.")
     ] = False,
     device: _DeviceOption = None,
-    epochs: _EpochsOption = None,
-    batch_size: _BatchOption = None,
-    lr: _RateOption = None,
+    epochs: Annotated[int | None, _number(_EPOCHS, "200")] = None,
+    batch_size: Annotated[int | None, _number(_BATCH, "32")] = None,
+    lr: Annotated[float | None, _number(_RATE, "0.003", _rate, "RATE")] = None,
     seed: _SeedOption = 0,
     out: _OutOption = Path("runs/csv"),
     resume: _ResumeOption = False,
-    patience: _PatienceOption = None,
+    patience: Annotated[int | None, _number(_PATIENCE.format("epochs", "validation"), "20")] = None,
     tensorboard: _TensorBoardOption = False,
 ) -> None:
     """Train a network that predicts a column of a table; leave it and its figures in a folder."""
@@ -286,46 +321,39 @@ def _tell_columns(target: str, prepared: Any) -> None:
     print(f"{prepared.task} of {target!r}{what} from {'; '.join(read)}", flush=True)
 
 
-_TEXT: dict[str, str] = {
-    "context": "Tokens that the model sees at once.",
-    "width": "Numbers for each token inside the model.",
-    "layers": "Layers.",
-    "heads": "Heads of attention in each layer; divides the width.",
-    "steps": "How many steps to train.",
-    "batch_size": "Stretches of text a step.",
-}
-
-
-def _text_option(name: str) -> Any:
-    return typer.Option(parser=_count, metavar="N", help=_TEXT[name])
-
-
 @training.command("text")
 def train_text(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="A text in UTF-8; Python's documentation topics if not given."
+            metavar="FILE", help="A text in UTF-8; Python's documentation topics if not given."
         ),
     ] = None,
     as_bytes: Annotated[
-        bool, typer.Option("--bytes", help="Learn the bytes of any file, not characters.")
+        bool, _flag("--bytes", "Learn the bytes of any file, not characters.")
     ] = False,
     device: _DeviceOption = None,
-    steps: Annotated[int | None, _text_option("steps")] = None,
-    batch_size: Annotated[int | None, _text_option("batch_size")] = None,
-    lr: _RateOption = None,
-    context: Annotated[int | None, _text_option("context")] = None,
-    width: Annotated[int | None, _text_option("width")] = None,
-    layers: Annotated[int | None, _text_option("layers")] = None,
-    heads: Annotated[int | None, _text_option("heads")] = None,
+    steps: Annotated[int | None, _number("How many steps to train.", "6000")] = None,
+    batch_size: Annotated[int | None, _number("Stretches of text a step.", "8")] = None,
+    lr: Annotated[float | None, _number(_RATE, "0.003", _rate, "RATE")] = None,
+    context: Annotated[
+        int | None, _number("Characters or bytes that the model sees at once.", "128")
+    ] = None,
+    width: Annotated[
+        int | None, _number("Numbers for each of them inside the model.", "128")
+    ] = None,
+    layers: Annotated[int | None, _number("Layers of the model.", "4")] = None,
+    heads: Annotated[
+        int | None, _number("Heads of attention in each layer; divides the width.", "4")
+    ] = None,
     dropout: Annotated[
-        float | None, typer.Option(parser=_part, metavar="PART", help="Of each part's output.")
+        float | None,
+        _number("Which part of what a layer gives is dropped while training.", "0", _part, "PART"),
     ] = None,
     seed: _SeedOption = 0,
     out: _OutOption = Path("runs/text"),
     resume: _ResumeOption = False,
-    patience: _PatienceOption = None,
+    patience: Annotated[int | None, _number(_PATIENCE.format("reports", "held-out"))] = None,
     tensorboard: _TensorBoardOption = False,
 ) -> None:
     """Train a GPT on a text; leave the model, a curve, a sample and metrics in a folder."""
@@ -374,25 +402,26 @@ def train_text(
 @app.command()
 def sample(
     checkpoint: Annotated[
-        Path, typer.Argument(help="The folder of a run of `train text`, or a file in it.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of a run of `gpugrad train text`, or a file in it."
+        ),
     ],
     prompt: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="The text to continue; a new line if not given."),
     ] = None,
-    length: Annotated[
-        int, typer.Option(parser=_count, metavar="N", help="How many tokens to write.")
-    ] = 500,
+    length: Annotated[int, _number("How many characters or bytes to write.")] = 500,
     temperature: Annotated[
         float,
-        typer.Option(parser=_warmth, metavar="NUMBER", help="0: always what is likeliest."),
+        _number(
+            "The lower, the likelier what it writes; 0: always what is likeliest.",
+            parser=_warmth,
+            name="NUMBER",
+        ),
     ] = 0.8,
-    top_k: Annotated[
-        int | None, typer.Option(parser=_count, metavar="K", help="Draw from the K likeliest.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(parser=_seed, metavar="N", help="The same seed, the same text.")
-    ] = None,
+    top_k: Annotated[int | None, _number("Draw from the K likeliest only.", name="K")] = None,
+    seed: Annotated[int | None, _number("The same seed gives the same text.", parser=_seed)] = None,
     device: _DeviceOption = None,
 ) -> None:
     """Let a model that `gpugrad train text` made continue a text."""
@@ -426,7 +455,7 @@ def _event_files(wanted: bool, out: Path, resumed: bool) -> tuple[Any, ...]:
 
 @contextmanager
 def _told(out: Path | None = None) -> Iterator[None]:
-    """What can go wrong in a command in one line, and what Ctrl-C has left of a run."""
+    """What can go wrong in a command in one line, and what a stop has left of a run."""
     from gpugrad.data import DataError
     from gpugrad.training import CheckpointError
 
@@ -438,6 +467,11 @@ def _told(out: Path | None = None) -> Iterator[None]:
         if out is not None and any(out.glob("checkpoints/step-*.safetensors")):
             raise KeyboardInterrupt(f"{out} has all of it, --resume goes on") from None
         raise
+    except SystemExit as error:
+        print(
+            f"gpugrad: stopped by SIGTERM: {out} has all of it, --resume goes on", file=sys.stderr
+        )
+        raise typer.Exit(128 + signal.SIGTERM) from error
     except FloatingPointError as error:
         raise _UsageError(f"{error}; try a smaller --lr") from None
     except BrokenPipeError:
@@ -455,7 +489,7 @@ def _warn(message: Any, *args: Any, **kwargs: Any) -> None:
 @app.command()
 def doctor(
     warm: Annotated[
-        bool, typer.Option("--warm", help="Compile all kernels now; they are kept on disk.")
+        bool, _flag("--warm", "Compile all kernels now; they are kept on disk.")
     ] = False,
 ) -> None:
     """Say what there is to work with, and check a gradient on each device."""
@@ -504,7 +538,7 @@ def _fail(error: Exception) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and give the exit code: 0, 2 for wrong usage, 130 for Ctrl-C.
+    """Run the command line and give the exit code: docs/training.md has a list.
 
     Parameters
     ----------

@@ -47,6 +47,14 @@ def command(*arguments, **options):
             "No such option.* .?--steps.*allowed are --model, --device,",
         ),
         ([*DIGITS, "more"], r"unexpected extra argument.* \(more\)"),
+        ([*DIGITS, "--model", "foo"], "'--model': allowed are mlp, cnn, got 'foo'"),
+        (["train", "csv", "t.csv"], "Missing option '--target'"),
+        (["train", "csv", "--target", "y"], "Missing argument 'FILE'"),
+        (
+            ["train", "csv", "t.csv", "--target", "y", "--task", "both"],
+            "'--task': allowed are classification, regression, got 'both'",
+        ),
+        (["sample"], "Missing argument 'RUN'"),
         (["graph", "--out", "graph.jpg"], "allowed are names that end in .svg, .png or .html, got"),
     ],
 )
@@ -106,6 +114,36 @@ def test_help_is_quick_and_names_everything():
     assert done.stderr == "[]\n"
     for option in ("--device", "--epochs", "--batch-size", "--lr", "--seed", "--out"):
         assert option in done.stdout
+
+
+def test_help_gives_what_holds_otherwise(capsys, monkeypatch):
+    from gpugrad.training import digits, table, text
+
+    monkeypatch.setenv("COLUMNS", "200")
+    mlp, cnn = digits.SETTINGS["mlp"], digits.SETTINGS["cnn"]
+    usual = {
+        "digits": {n: f"{v}, cnn {getattr(cnn, n)}" for n, v in mlp._asdict().items()},
+        "csv": {
+            "epochs": table.EPOCHS,
+            "batch_size": table.BATCH_SIZE,
+            "lr": table.LR,
+            "patience": table.PATIENCE,
+        },
+        "text": text.USUAL._asdict() | {"dropout": f"{text.USUAL.dropout:g}"},
+    }
+    for name, values in usual.items():
+        assert main(["train", name, "--help"]) == 0
+        said = capsys.readouterr().out
+        for option, value in values.items():
+            option = option.replace("_", "-")
+            assert re.search(rf"--{option} .*\[default: \({value}\)\]", said), option
+
+
+def test_version(capsys):
+    import gpugrad as gg
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr() == (f"gpugrad {gg.__version__}\n", "")
 
 
 def test_train_digits(device, capsys, tmp_path):
