@@ -88,7 +88,7 @@ class Optimizer:
         for key in ("lr", "eps", "weight_decay", "momentum"):
             value: Any = settings.get(key, 0)
             if isinstance(value, Real):
-                if not value >= 0:
+                if not float(value) >= 0:
                     raise ValueError(f"{name}: {key} is not negative, got {value}")
             elif key != "eps" and getattr(value, "size", 0) != 1:  # Adafactor's eps is a pair
                 raise TypeError(
