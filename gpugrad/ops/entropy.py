@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpugrad.core import loose
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.primitive import Primitive
 from gpugrad.ops import reductions
 from gpugrad.ops.broadcast import reduced
+from gpugrad.ops.complex import real
 from gpugrad.ops.elementwise import absolute, exp, isfinite, log, log1p, sign, where
 from gpugrad.ops.reductions import logsumexp_p
 from gpugrad.ops.shape import normal_axes, reshape
@@ -46,15 +48,16 @@ def logsumexp(
     b
         Factors, which broadcast with ``a``; 1 by default. Where one is 0 its ``a`` has no effect.
     return_sign
-        Give the logarithm of the sum's absolute value, and its sign; otherwise a negative sum
-        has the logarithm NaN.
+        Give the logarithm of the sum's absolute value, and its sign (a complex number of modulus
+        1 for complex ones); otherwise a negative sum has the logarithm NaN.
     """
     if b is None:
         y = reductions.logsumexp(a, axis, keepdims=keepdims)
-        return (y, sign(exp(y))) if return_sign else y
+        return (real(y), sign(exp(y))) if return_sign else y
+    a, b = loose.beside(a, b)
     a = where(b == 0, -float("inf"), a)
     axes = normal_axes(axis, shape_dtype(a).ndim)
-    top = logsumexp_p(a, axis=axes, keepdims=True)
+    top = real(logsumexp_p(a, axis=axes, keepdims=True))
     top = where(isfinite(top), top, 0)
     total = (b * exp(a - top)).sum(axes, keepdims=True)
     y = log(absolute(total) if return_sign else total) + top

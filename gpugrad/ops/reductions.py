@@ -134,6 +134,9 @@ cumsum_p: Primitive = Primitive(
 
 
 def _logsumexp(xp: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
+    x = xp.asarray(x)
+    if not x.size:
+        return x.sum(axis=axis, keepdims=keepdims) - math.inf
     top = x.max(axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     with np.errstate(divide="ignore"):

@@ -164,6 +164,30 @@ def test_logsumexp_of_infinities_and_factors(device):
     assert special.logsumexp(to_device(np.array([-inf]), device)) == -inf
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
+def test_logsumexp_of_nothing(shape, device):
+    x = to_device(np.zeros(shape), device)
+    for how in ({}, {"axis": 0}, {"axis": -1}, {"axis": -1, "keepdims": True}):
+        want = np.log(np.sum(np.zeros(shape), **how))
+        np.testing.assert_array_equal(host(special.logsumexp(x, **how)), want)
+        np.testing.assert_array_equal(host(special.logsumexp(x, b=x, **how)), want)
+    assert gg.grad(lambda x: gnp.sum(special.logsumexp(x, axis=0)))(x).shape == shape
+    assert special.logsumexp([]) == -np.inf
+
+
+def test_logsumexp_of_numbers_lists_and_complex_numbers():
+    assert (special.logsumexp(2.0), special.softmax(2.0), special.log_softmax(2.0)) == (2, 1, 0)
+    assert gg.grad(special.logsumexp)(2.0) == 1
+    assert special.logsumexp([np.inf, 1.0], b=[0, 1]) == 1
+    z = np.array([1 + 2j, 3.0, 0.5 - 1j])
+    for b in (None, [1.0, -2.0, 0.5]):
+        got = special.logsumexp(z, b=b, return_sign=True)
+        for g, w in zip(got, scipy.special.logsumexp(z, b=b, return_sign=True), strict=True):
+            assert g.dtype == w.dtype
+            np.testing.assert_allclose(g, w, rtol=1e-14)
+
+
 def test_log_ndtr_far_out(device):
     x = to_device(np.array([-1e3, -30.0, 0.0, 40.0, 1e3]), device)
     want = np.array([1000.001, 30.033259667433677, 0.7978845608028654, 0, 0])
