@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_OWN = ("epoch", "step", "loss", "samples_per_second", "device")
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -27,6 +29,11 @@ class Record:
         Where it ran.
     held_out : dict
         What the evaluation gave after the stretch, such as ``held_out_loss`` and ``accuracy``.
+
+    Raises
+    ------
+    ValueError
+        For a held-out figure of the name of another field.
     """
 
     epoch: int
@@ -35,6 +42,14 @@ class Record:
     samples_per_second: float
     device: str
     held_out: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        taken = [name for name in self.held_out if name in _OWN]
+        if taken:
+            raise ValueError(
+                f"a held-out figure is called {taken[0]!r}, as one of the record's own "
+                f"{list(_OWN)} is: call it held_out_{taken[0]}"
+            )
 
     def figures(self) -> dict[str, Any]:
         """All of it in one flat dict."""
@@ -51,7 +66,7 @@ class Record:
     def from_figures(cls, figures: Mapping[str, Any]) -> Record:
         """A record from what `figures` gave."""
         rest = dict(figures)
-        own = {n: rest.pop(n) for n in ("epoch", "step", "loss", "samples_per_second", "device")}
+        own = {n: rest.pop(n) for n in _OWN}
         return cls(**own, held_out=rest)
 
     def to_json(self) -> str:

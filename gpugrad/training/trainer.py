@@ -13,11 +13,14 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+import gpugrad.numpy as gnp
 from gpugrad import random
 from gpugrad.amp import GradScaler, autocast
 from gpugrad.core.tape import no_grad
+from gpugrad.data.arrays import DataError
 from gpugrad.data.loader import Batch, Loader
 from gpugrad.nn.module import Module
+from gpugrad.optim.lbfgs import LBFGS
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.training.checkpoint import (
     CheckpointError,
@@ -39,6 +42,11 @@ def _short(value: Any) -> str:
     return said if len(said) <= 40 else f"{said[:36]} ..."
 
 
+def _check_choice(name: str, given: Any, allowed: Sequence[Any]) -> None:
+    if given not in allowed:
+        raise ValueError(f"Trainer: {name} is one of {list(allowed)}, got {given!r}")
+
+
 class Stateful(Protocol):
     """What a checkpoint can hold: an EMA, a loss scaler."""
 
@@ -56,7 +64,7 @@ class Trainer:
 
     A run that was stopped, also by SIGKILL or a power cut, and is resumed gives the same bits as
     one that was not. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt; a second one
-    does not wait.
+    does not wait. So does SIGTERM, which raises SystemExit, if the program does not handle it.
 
     What an earlier run left in the folder stays until this one has the same of its own: the
     checkpoints until its first, in ``checkpoints-earlier``, where `resume` does not look; the model
@@ -161,6 +169,20 @@ class Trainer:
     ) -> None:
         if (epochs is None) == (steps is None):
             raise ValueError(f"Trainer: one of epochs={epochs} and steps={steps} is needed")
+        for name, value in (
+            ("every", every),
+            ("patience", patience),
+            ("checkpoint_every", checkpoint_every),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(f"Trainer: {name} is at least 1, or None, got {value}")
+        _check_choice("better", better, ("lower", "higher"))
+        _check_choice("precision", precision, (None, "float16", "bfloat16"))
+        if isinstance(optimizer, LBFGS) and (precision == "float16" or max_norm is not None):
+            raise ValueError(
+                "Trainer: LBFGS goes with neither max_norm nor precision='float16', as it compares "
+                f"the gradients of one step, got max_norm={max_norm} and precision={precision!r}"
+            )
         self.model = model
         self.optimizer = optimizer
         self.loss = loss
@@ -191,7 +213,7 @@ class Trainer:
         self._total: Any = 0.0  # of the losses since the last report; on the device
         self._samples = 0
         self._seconds = 0.0
-        self._asked_to_stop = False
+        self._stopped_by: int | None = None
 
     # ------------------------------------------------------------------ training
 
@@ -201,9 +223,14 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            If the loss is no longer a number.
+            If the loss is no longer a number, or with a folder the weights. The checkpoints that
+            were there are still good.
+        DataError
+            If an epoch has no record that is not broken.
         KeyboardInterrupt
             After Ctrl-C. All is saved then.
+        SystemExit
+            After SIGTERM, with the code 143. All is saved then.
         OSError
             If something cannot be written. The checkpoints that were there are still good.
         """
@@ -216,7 +243,7 @@ class Trainer:
                 self._write_metrics(self.folder)
         self.model.train()
         # What overflows is told at the report, once and with the cause.
-        with np.errstate(over="ignore", invalid="ignore"), self._until_ctrl_c():
+        with np.errstate(over="ignore", invalid="ignore"), self._finishing_steps():
             while not self._finished():
                 self._rest_of_epoch()
         if self.folder is not None:
@@ -225,16 +252,25 @@ class Trainer:
 
     def take_step(self, batch: Batch) -> Any:
         """Change the model by one batch; gives the batch's loss. A subclass may do it otherwise."""
-        with nullcontext() if self.precision is None else autocast(self.precision):
-            value = self.loss(self.model, *batch)
-        self.scaler.scale(value).backward()
-        self.scaler.step(self.optimizer, max_norm=self.max_norm)
-        self.scaler.update()
+        if isinstance(self.optimizer, LBFGS):  # looks again and again
+            value = self.optimizer.step(lambda: self._backward(batch))
+        else:
+            value = self._backward(batch)
+            self.scaler.step(self.optimizer, max_norm=self.max_norm)
+            self.scaler.update()
         self.optimizer.zero_grad()
         return value.detach()
 
+    def _backward(self, batch: Batch) -> Any:
+        self.optimizer.zero_grad()
+        with nullcontext() if self.precision is None else autocast(self.precision):
+            value = self.loss(self.model, *batch)
+        self.scaler.scale(value).backward()
+        return value
+
     def _rest_of_epoch(self) -> None:
         started = time.perf_counter()
+        whole, before = self.loader.batch == 0, self.step
         for batch in self.loader:
             value = self.take_step(batch)
             samples = len(batch[0])
@@ -249,18 +285,23 @@ class Trainer:
             at_end = self.steps is not None and self.step >= self.steps
             if due or at_end:
                 self._report(started)
-            elif self._asked_to_stop or (
+            elif self._stopped_by is not None or (
                 self.checkpoint_every and self.step % self.checkpoint_every == 0
             ):
                 self._seconds += time.perf_counter() - started
                 self.save()
             else:
                 continue
-            if self._asked_to_stop:
-                raise KeyboardInterrupt
+            if self._stopped_by is not None:
+                interrupted = self._stopped_by == signal.SIGINT
+                raise KeyboardInterrupt if interrupted else SystemExit(128 + self._stopped_by)
             if self._finished():
                 return
             started = time.perf_counter()
+        if whole and self.step == before:  # and so it would be for ever
+            skipped = getattr(self.loader.data, "skipped", {})
+            such = "".join(f", such as record {n}, {why}" for n, why in [*skipped.items()][:1])
+            raise DataError(f"an epoch had no record that can be used: all were left out{such}")
         if self.every is None and self._samples:  # the epoch's last records were all broken
             self._report(started)
 
@@ -274,14 +315,9 @@ class Trainer:
     def _report(self, started: float) -> None:
         value = float(self._total) / self._samples  # waits for the device
         self._seconds += time.perf_counter() - started
-        epoch = self.loader.epoch + (self.loader.batch > 0)
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"the loss became {value} in epoch {epoch}, by step {self.step}: the learning "
-                f"rate {self.optimizer.param_groups[0]['lr']:g} is too large"
-            )
+        self._refuse_failure(value)
         record = Record(
-            epoch=epoch,
+            epoch=self._epoch(),
             step=self.step,
             loss=value,
             samples_per_second=self._samples / self._seconds,
@@ -291,16 +327,34 @@ class Trainer:
         self.records.append(record)
         self._total, self._samples, self._seconds = 0.0, 0, 0.0
         improved = self._judge(record)
-        if self.folder is not None:
+        if self.folder is not None and self.checkpoints is not None:
             if len(self.records) == 1:  # until now they were an earlier run's
                 self._write_metrics(self.folder)
             else:
                 self._append(self.folder, record)
+            state = self.state_dict()
             if improved:  # first: what stops between the two is done again, and this with it
-                write_state(self.folder / "best.safetensors", self.state_dict())
-            self.save()
+                write_state(self.folder / "best.safetensors", state)
+            self.checkpoints.save(self.step, state)
         for callback in self.callbacks:
             callback(record)
+
+    def _epoch(self) -> int:
+        return self.loader.epoch + (self.loader.batch > 0)
+
+    def _refuse_failure(self, loss: float) -> None:
+        """See that all is finite: what is not would push the good checkpoints out."""
+        failed = "" if math.isfinite(loss) else f"loss became {loss}"
+        if not failed and self.folder is not None:
+            with no_grad():
+                trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+                if not all(gnp.isfinite(p).all() for p in trained):
+                    failed = "weights became infinite or no numbers"
+        if failed:
+            raise FloatingPointError(
+                f"the {failed} in epoch {self._epoch()}, by step {self.step}: the learning "
+                f"rate {self.optimizer.param_groups[0]['lr']:g} is too large"
+            )
 
     def _evaluated(self) -> dict[str, float]:
         if self.evaluate is None:
@@ -320,29 +374,38 @@ class Trainer:
         if hasattr(self.schedule, "patience"):
             self.schedule.step(value)
         best = self.best
-        improved = best is None or (value < best if self.better == "lower" else value > best)
+        improved = not math.isnan(value) and (
+            best is None or (value < best if self.better == "lower" else value > best)
+        )
         self._since_best = 0 if improved else self._since_best + 1
         if improved:
             self.best = value
         return improved
 
     @contextmanager
-    def _until_ctrl_c(self) -> Iterator[None]:
-        """Ctrl-C inside sets a flag, so that no step is left half done; the second one does not."""
-        self._asked_to_stop = False
+    def _finishing_steps(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM set a flag, so that no step is left half done; the second does not."""
+        self._stopped_by = None
         if threading.current_thread() is not threading.main_thread():
             yield  # Python handles signals in the main thread only
             return
+        before: dict[int, Any] = {}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
         def stop(number: int, frame: Any) -> None:
-            self._asked_to_stop = True
-            signal.signal(signal.SIGINT, before)
+            self._stopped_by = number
+            restore()
 
-        before = signal.signal(signal.SIGINT, stop)
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, stop)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            restore()
 
     # ------------------------------------------------------------------ what is kept
 
@@ -452,9 +515,16 @@ class Trainer:
             )
 
     def save(self) -> Path | None:
-        """Write a checkpoint now; gives its path, or None without a folder."""
+        """Write a checkpoint now; gives its path, or None without a folder.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss or the weights are no longer numbers.
+        """
         if self.checkpoints is None:
             return None
+        self._refuse_failure(float(self._total) / max(1, self._samples))
         return self.checkpoints.save(self.step, self.state_dict())
 
     def resume(self) -> bool:

@@ -1,4 +1,4 @@
-"""The commands that train, stopped by Ctrl-C: each saves, says so, and goes on bit for bit."""
+"""The commands that train, stopped by a signal: each saves, says so, and goes on bit for bit."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def run(request, device, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(digits, "WARPED", 1)
     take = Trainer.take_step
 
-    def command(out, *more, stop_at=None):
+    def command(out, *more, stop_at=None, by=signal.SIGINT):
         gg.random.seed(len(list(tmp_path.iterdir())))  # has no part in it
 
         def step(self, batch):
             if self.step + 1 == stop_at:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), by)
             return take(self, batch)  # to its end
 
         monkeypatch.setattr(Trainer, "take_step", step)
@@ -76,7 +76,8 @@ def test_stopped_and_resumed(run, tmp_path):
     assert [p.name for p in (tmp_path / "parts" / "checkpoints").iterdir()] == [
         "step-00000002.safetensors"
     ]
-    assert run("parts", "--resume", stop_at=5) == (130, said)
+    said = "gpugrad: stopped by SIGTERM: parts has all of it, --resume goes on\n"
+    assert run("parts", "--resume", stop_at=5, by=signal.SIGTERM) == (143, said)
     assert run("parts", "--resume") == (0, "")
     assert left(tmp_path / "parts") == expected
     # The same seed is the same run, another is another.

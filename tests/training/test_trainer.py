@@ -13,7 +13,7 @@ from small_run import X, Y, bits, loss, network, trainer
 
 import gpugrad as gg
 from gpugrad import nn, optim
-from gpugrad.data import Arrays, Loader
+from gpugrad.data import Arrays, DataError, Loader, Records
 from gpugrad.random import Generator
 from gpugrad.training import CheckpointError, Checkpoints, Trainer, read_state, write_state
 from gpugrad.training.pictures import draw_curve
@@ -228,6 +228,36 @@ def test_ctrl_c_saves_and_the_run_goes_on(step, tmp_path):
     assert end_of(again) == expected
 
 
+def test_sigterm_saves_as_ctrl_c_does(tmp_path):
+    run = trainer("cpu", tmp_path, checkpoint_every=None)
+    take = run.take_step
+
+    def stopped(batch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return take(batch)
+
+    run.take_step = stopped
+    with pytest.raises(SystemExit) as stop:
+        run.fit()
+    assert stop.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    again = trainer("cpu", tmp_path)
+    assert again.resume()
+    assert again.step == 1
+
+
+def test_a_program_that_handles_sigterm_still_does():
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda *_: seen.append(True))
+    try:
+        run = trainer("cpu", None, epochs=1)
+        run.callbacks.append(lambda record: os.kill(os.getpid(), signal.SIGTERM))
+        assert len(run.fit()) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [True]
+
+
 def test_a_second_ctrl_c_does_not_wait():
     run = trainer("cpu", None)
 
@@ -377,6 +407,113 @@ def test_a_loss_that_is_no_number_ends_it(tmp_path):
     again = trainer("cpu", tmp_path, checkpoint_every=None)
     assert again.resume()
     assert again.step == 3
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_weights_that_are_no_numbers_are_not_kept(every, stopped, device, tmp_path):
+    run = trainer(device, tmp_path, checkpoint_every=every, keep=1)
+    take = run.take_step
+
+    def spoilt(batch):
+        value = take(batch)
+        if run.step == 4:  # of which this batch's loss says nothing yet
+            weight = run.model[0].weight
+            weight._replace(weight.detach() * np.inf)
+            if stopped:
+                os.kill(os.getpid(), signal.SIGINT)
+        return value
+
+    run.take_step = spoilt
+    said = r"the (weights became infinite or no numbers|loss became nan) in epoch 2, by step [56]"
+    with pytest.raises(FloatingPointError, match=said):
+        run.fit()
+    again = trainer(device, tmp_path, keep=1)
+    assert again.resume()
+    assert again.step == (4 if every == 1 else 3)
+    best = read_state(tmp_path / "best.safetensors")
+    assert all(np.isfinite(w).all() for w in best["model"].values())
+
+
+def test_a_figure_that_is_no_number_is_never_the_best(tmp_path):
+    values = iter([np.nan, 2.0, np.nan, 1.0, np.nan, np.nan])
+    run = trainer("cpu", tmp_path, evaluate=lambda model: {"held_out_loss": next(values)})
+    bests = []
+    run.callbacks.append(lambda record: bests.append(run.best))
+    run.fit()
+    assert bests == [None, 2.0, 2.0, 1.0, 1.0, 1.0]
+    assert read_state(tmp_path / "best.safetensors")["step"] == 12
+    run = trainer("cpu", None, patience=2, evaluate=lambda model: {"held_out_loss": np.nan})
+    assert len(run.fit()) == 2
+
+
+@pytest.mark.parametrize("name", ["loss", "step", "epoch", "device", "samples_per_second"])
+def test_a_held_out_figure_has_a_name_of_its_own(name, tmp_path):
+    run = trainer("cpu", tmp_path, evaluate=lambda model: {"held_out_loss": 1.0, name: 2.0})
+    with pytest.raises(ValueError, match=rf"a held-out figure is called '{name}', as one of"):
+        run.fit()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"every": 0}, "every is at least 1, or None, got 0"),
+        ({"checkpoint_every": -1}, "checkpoint_every is at least 1, or None, got -1"),
+        ({"patience": 0}, "patience is at least 1, or None, got 0"),
+        ({"better": "max"}, r"better is one of \['lower', 'higher'\], got 'max'"),
+        ({"precision": "float64"}, r"precision is one of \[None, 'float16', 'bfloat16'\]"),
+    ],
+)
+def test_wrong_options(options, said):
+    with pytest.raises(ValueError, match=f"Trainer: {said}"):
+        trainer("cpu", None, **options)
+
+
+@pytest.mark.parametrize("length", [{"steps": 3}, {"epochs": 3}])
+def test_an_epoch_without_records_ends_it(length):
+    def read(item):
+        if item >= last:
+            raise ValueError("torn")
+        return X[item], Y[item]
+
+    data = Records(range(20), read, broken="skip")
+    last = 0
+    run = trainer("cpu", None)
+    given = [run.model, run.optimizer, loss, Loader(data, 5, shuffle=False)]
+    with pytest.raises(DataError, match="all were left out, such as record 0, 0: torn"):
+        Trainer(*given, **length).fit()
+    last = 5  # the rest of an epoch may be broken
+    given[-1] = Loader(data, 5, shuffle=False)
+    given[-1].load_state_dict(given[-1].state_dict() | {"batch": 2})
+    run = Trainer(*given, steps=3)
+    run.fit()
+    assert run.loader.epoch == 3
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs_goes_on_too(search, device, tmp_path):
+    def make(folder):
+        gg.random.seed(1)
+        model = nn.Linear(5, 3, device=device)
+        optimizer = optim.LBFGS(model.parameters(), 0.5, max_iter=3, line_search_fn=search)
+        loader = Loader(Arrays(X, Y), 60, shuffle=False, device=device)
+        return Trainer(model, optimizer, loss, loader, steps=6, every=1, folder=folder)
+
+    whole = make(None)
+    expected = end_of(whole)
+    assert whole.records[-1].loss < whole.records[0].loss - 0.1
+    until(make(tmp_path), 3)
+    again = make(tmp_path)
+    assert again.resume()
+    assert end_of(again) == expected
+
+
+@pytest.mark.parametrize("option", [{"max_norm": 1.0}, {"precision": "float16"}])
+def test_lbfgs_takes_gradients_as_they_are(option):
+    model = nn.Linear(5, 3)
+    optimizer = optim.LBFGS(model.parameters())
+    with pytest.raises(ValueError, match="LBFGS goes with neither max_norm nor precision='float16"):
+        Trainer(model, optimizer, loss, Loader(Arrays(X, Y), 60), steps=1, **option)
 
 
 def test_curves(tmp_path):
