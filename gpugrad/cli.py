@@ -226,8 +226,8 @@ def train_digits(
             callbacks=(show, *_event_files(tensorboard, out, resume)),
         )
     print(
-        f"{records[-1].held_out['accuracy']:.2%} of the held-out digits are read correctly, after "
-        f"{len(records)} epochs in {time.perf_counter() - started:.1f} s on {where}"
+        f"{records[-1].held_out['accuracy']:.2%} of the held-out digits are read correctly, "
+        f"{_after(len(records), 'epoch', started)} on {where}"
     )
     print(f"{out}: {', '.join(digits.LEFT_BEHIND)}")
 
@@ -298,8 +298,8 @@ def train_csv(
         )
     told = ", ".join(f"{n.replace('_', ' ')} {v:.4g}" for n, v in held_out.items())
     print(
-        f"{prepared.task} of {target!r}: {told}, after {len(records)} epochs in "
-        f"{time.perf_counter() - started:.1f} s on {where}"
+        f"{prepared.task} of {target!r}: {told}, {_after(len(records), 'epoch', started)} "
+        f"on {where}"
     )
     print(f"{out}: {', '.join(table.LEFT_BEHIND)}")
 
@@ -308,7 +308,8 @@ def _tell_columns(target: str, prepared: Any) -> None:
     for line, why in list(prepared.skipped.items())[:_SHOWN]:
         print(f"left out line {line}: {why}")
     if prepared.skipped:
-        print(f"{len(prepared.skipped)} rows left out, {len(prepared.target)} used")
+        left_out = _counted(len(prepared.skipped), "row")
+        print(f"{left_out} left out, {len(prepared.target)} used")
     numbers = [column.name for column in prepared.columns if column.texts is None]
     texts = [f"{c.name} ({len(c.texts)})" for c in prepared.columns if c.texts is not None]
     read = [
@@ -394,7 +395,7 @@ def train_text(
     best = min(r.held_out["held_out_loss"] for r in records)
     print(
         f"{best:.4f} nats a {'byte' if as_bytes else 'character'} on the held-out end of the "
-        f"text, after {records[-1].step} steps in {time.perf_counter() - started:.1f} s on {where}"
+        f"text, {_after(records[-1].step, 'step', started)} on {where}"
     )
     print(f"{out}: {', '.join(text.LEFT_BEHIND)}")
 
@@ -445,6 +446,14 @@ def sample(
     print()
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _after(count: int, what: str, started: float) -> str:
+    return f"after {_counted(count, what)} in {time.perf_counter() - started:.1f} s"
+
+
 def _event_files(wanted: bool, out: Path, resumed: bool) -> tuple[Any, ...]:
     if not wanted:
         return ()
@@ -459,18 +468,17 @@ def _told(out: Path | None = None) -> Iterator[None]:
     from gpugrad.data import DataError
     from gpugrad.training import CheckpointError
 
+    kept = f"{out} has all of it, --resume goes on"
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             yield
     except KeyboardInterrupt:
         if out is not None and any(out.glob("checkpoints/step-*.safetensors")):
-            raise KeyboardInterrupt(f"{out} has all of it, --resume goes on") from None
+            raise KeyboardInterrupt(kept) from None
         raise
     except SystemExit as error:
-        print(
-            f"gpugrad: stopped by SIGTERM: {out} has all of it, --resume goes on", file=sys.stderr
-        )
+        print(f"gpugrad: stopped by SIGTERM: {kept}", file=sys.stderr)
         raise typer.Exit(128 + signal.SIGTERM) from error
     except FloatingPointError as error:
         raise _UsageError(f"{error}; try a smaller --lr") from None

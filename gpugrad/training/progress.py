@@ -53,7 +53,10 @@ def progress(total: int, unit: str = "epoch") -> Iterator[Callable[[Record], Non
 def _line(record: Record) -> str:
     figures = [f"loss {record.loss:.4f}"]
     for name, value in record.held_out.items():
-        told = f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}"
+        # Errors are in the target's unit, whatever its size; losses are around 1.
+        told = f"{value:.4f}" if name.endswith("loss") else f"{value:.4g}"
+        if name.endswith("accuracy"):
+            told = f"{value:.2%}"
         figures.append(f"{name.replace('_', ' ')} {told}")
     return "  ".join(
         [*figures, f"{record.samples_per_second:,.0f} samples/s", record.device],

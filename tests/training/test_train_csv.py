@@ -207,6 +207,15 @@ def test_how_the_columns_were_understood(tmp_path, capsys):
     )
 
 
+def test_errors_in_a_small_unit_are_shown(tmp_path, capsys):
+    path = written(tmp_path, text(a=A, size=1e-9 * SIZE))
+    command = ["train", "csv", str(path), "--target", "size", "--epochs", "1", "--device", "cpu"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"validation rmse \d\.\d+e-09 ", said)
+    assert ", after 1 epoch in " in said
+
+
 def test_a_parquet_file(tmp_path, capsys):
     import pyarrow
     import pyarrow.parquet as pq
