@@ -17,10 +17,8 @@ from gpugrad.kernels.many import (
     norm_limit,
     wide,
 )
+from gpugrad.kernels.operands import together
 from gpugrad.kernels.source import C_NAMES, function
-
-MOST_SHARED = 48 << 10
-"""Bytes of shared memory that every device gives a block without being asked."""
 
 
 def average(
@@ -37,7 +35,8 @@ def average(
     ----------
     lists : sequence of sequences of arrays
         ``lists[k][t]`` is gradient ``t`` of replica ``k``: NumPy or CuPy arrays, of the same shape
-        and dtype for all ``k``. Float16 and bfloat16 are summed in float32.
+        and dtype for all ``k``. Float16 and bfloat16 are summed in float32, float32 in float64
+        by eight lists.
     out : sequence of arrays, optional
         Where the means go; may be one of the lists. New arrays if left out.
     add : bool
@@ -97,6 +96,39 @@ def average(
     if summary is not None and (len(groups) > 1 or isinstance(out[0], np.ndarray)):
         _summarise(parts, summary)
     return out
+
+
+def find_norm(arrays: Sequence[Any], summary: Any) -> None:
+    """Fill ``summary`` as `average` does, with the norm of ``arrays``: they are only read.
+
+    Notes
+    -----
+    One launch for each dtype. Bytes it must move, for N elements of ``s`` bytes in all: ``N*s``.
+    It moves these, and some 100 bytes for each 4096 elements.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.average import find_norm
+    >>> summary = np.empty(2)
+    >>> find_norm([np.array([3.0]), np.array([4.0, np.inf])], summary)
+    >>> summary
+    array([inf,  1.])
+    """
+    arrays = list(arrays)
+    if not arrays:
+        summary[...] = 0
+        return
+    if _quick([arrays], None, False, None, summary):
+        return
+    groups = by_dtype(arrays, "find_norm")
+    _check_summary(summary, arrays)
+    parts = []
+    for at in groups:
+        found = [dense(arrays[t]) for t in at]
+        parts.append(_launch([found], None, 1, False, False, None, None, summary))
+    if len(groups) > 1 or isinstance(summary, np.ndarray):
+        _summarise(parts, summary)
 
 
 def average_samples(
@@ -198,6 +230,7 @@ def _empty_like(a: Any) -> Any:
 
 
 def _check(lists: Sequence[Sequence[Any]], out: Sequence[Any]) -> None:
+    """See that each list has the arrays of ``out``, and where they are."""
     for k, arrays in enumerate(lists):
         if len(arrays) != len(out):
             raise ValueError(f"average: list {k} has {len(arrays)} arrays, out has {len(out)}")
@@ -207,9 +240,17 @@ def _check(lists: Sequence[Sequence[Any]], out: Sequence[Any]) -> None:
                     f"average: array {t} of list {k} is {a.dtype}{a.shape}, but out has "
                     f"{o.dtype}{o.shape} there"
                 )
+    if out:
+        together("average", [out, *lists])
 
 
 def _check_summary(summary: Any, out: Sequence[Any]) -> None:
+    together("average", [[*out[:1], summary]])
+    if not summary.flags.c_contiguous:
+        raise ValueError(
+            f"average: the elements of summary lie side by side; got a view with the strides "
+            f"{summary.strides}: give a new array, or a slice without a step"
+        )
     kinds = {wide(a.dtype) for a in out}
     if summary.shape != (2,) or kinds != {summary.dtype}:
         names = " and ".join(sorted(map(str, kinds)))
@@ -227,7 +268,7 @@ def _write_back(targets: Sequence[Any], whole: Sequence[Any]) -> None:
 
 def _launch(
     sources: list[list[Any]],
-    out: list[Any],
+    out: list[Any] | None,
     count: int,
     samples: bool,
     add: bool,
@@ -235,29 +276,34 @@ def _launch(
     unscale: Any,
     summary: Any,
 ) -> Any:
-    """Average dense arrays of one dtype; the partial sums for a summary, one row a chunk."""
-    run = _host if isinstance(out[0], np.ndarray) else _cuda
+    """Average dense arrays of one dtype; the partial sums for a summary, one row a chunk.
+
+    Without ``out`` the means go nowhere.
+    """
+    run = _host if isinstance(sources[0][0], np.ndarray) else _cuda
     return run(sources, out, count, samples, add, weights, unscale, summary)
 
 
 def _quick(
-    lists: Sequence[Sequence[Any]], out: list[Any], add: bool, unscale: Any, summary: Any
+    lists: Sequence[Sequence[Any]], out: list[Any] | None, add: bool, unscale: Any, summary: Any
 ) -> bool:
     """The common case on the CPU, looked at array by array in compiled code; or False."""
-    dtype = getattr(out[0], "dtype", None)
-    if type(out[0]) is not np.ndarray or dtype not in (np.float32, np.float64):
+    first = lists[0][0] if out is None else out[0]
+    dtype = getattr(first, "dtype", None)
+    if type(first) is not np.ndarray or dtype not in (np.float32, np.float64):
         return False
     from gpugrad.kernels.cpu import headers
 
-    found = headers.read([*lists, out], [dtype] * (len(lists) + 1))
+    everything = [*lists] if out is None else [*lists, out]
+    found = headers.read(everything, [dtype] * len(everything))
     if found is None:
         return False
     if summary is not None:
-        _check_summary(summary, out[:1])
+        _check_summary(summary, [first])
     table, sizes = found
-    weights = np.empty(0, dtype)
+    weights, count = np.empty(0, dtype), len(lists)
     partials = _loop(
-        table[:-1], table[-1:], sizes, len(lists), False, add, weights, unscale, summary
+        table[:count], table[count:], sizes, count, False, add, weights, unscale, summary
     )
     if summary is not None:
         _summarise([partials], summary)
@@ -266,7 +312,7 @@ def _quick(
 
 def _host(
     sources: list[list[Any]],
-    out: list[Any],
+    out: list[Any] | None,
     count: int,
     samples: bool,
     add: bool,
@@ -274,16 +320,17 @@ def _host(
     unscale: Any,
     summary: Any,
 ) -> Any:
-    a = wide(out[0].dtype)
+    like = sources[0] if out is None else out
+    a = wide(like[0].dtype)
     targets = out
-    if a != out[0].dtype:
+    if a != like[0].dtype:
         sources = [[x.astype(a) for x in arrays] for arrays in sources]
-        targets = [o.astype(a) for o in out]
-    sizes = np.array([o.size for o in out], np.int64)
+        targets = out and [o.astype(a) for o in out]
+    sizes = np.array([o.size for o in like], np.int64)
     weights = np.empty(0, a) if weights is None else weights
-    to = addresses([targets])
+    to = np.empty((0, len(like)), np.uint64) if targets is None else addresses([targets])
     partials = _loop(addresses(sources), to, sizes, count, samples, add, weights, unscale, summary)
-    if targets is not out:
+    if out is not None and targets is not None and targets is not out:
         with np.errstate(over="ignore"):
             for o, wider in zip(out, targets):
                 o[...] = wider
@@ -328,13 +375,13 @@ def _narrow_partials(partials: Any, x: Any) -> None:
         partials[c] = part @ part, 0 if np.isfinite(part).all() else np.nan
 
 
-def _number(value: Any, dtype: np.dtype[Any]) -> Any:
+def _number(value: Any, dtype: Any) -> Any:
     return np.asarray(value, dtype).reshape(())[()]
 
 
 def _cuda(
     sources: list[list[Any]],
-    out: list[Any],
+    out: list[Any] | None,
     count: int,
     samples: bool,
     add: bool,
@@ -344,39 +391,40 @@ def _cuda(
 ) -> Any:
     import cupy
 
-    dtype = out[0].dtype
+    like = sources[0] if out is None else out
+    dtype = like[0].dtype
     a = wide(dtype)
-    table = layout(out)
+    table = layout(like)
     null = np.uint64(0)
     partials = null if summary is None else cupy.empty((table.chunks, 2), a)
     if table.chunks == 0:
         if summary is not None:
             summary[...] = 0
         return partials
-    if unscale is not None:
-        unscale = cupy.asarray(unscale, a).reshape(1)
-    shared = 8 * len(sources) + (0 if weights is None else count * a.itemsize)
-    if shared > MOST_SHARED:
-        raise ValueError(f"average: {count} at once are too many: average parts, then their means")
+    by, by_at = 1.0, null
+    if isinstance(unscale, cupy.ndarray):  # read where it is
+        by_at = unscale.astype(a, copy=False)
+    elif unscale is not None:
+        by = float(_number(unscale, np.float64))
     kernel = function("average", expression("average", dtype.name))
     kernel(
         *blocks(table.chunks),
         (
             addresses(sources),
-            addresses([out]),
+            null if out is None else addresses([out]),
             *table[:3],
             np.int32(table.chunks),
-            np.int32(len(out)),
+            np.int32(len(like)),
             np.int32(count),
             np.int32(samples),
             np.int32(add),
             null if weights is None else weights,
-            null if unscale is None else unscale,
+            np.float64(by),
+            by_at,
             partials,
             table.ticket,
             null if summary is None else summary,
         ),
-        shared_mem=shared,
     )
     return partials
 

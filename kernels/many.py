@@ -152,6 +152,11 @@ def wide(dtype: Any) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype.name in NARROW else dtype
 
 
+def widened(a: Any) -> Any:
+    """An array on the host in the dtype of its sums and in C order; itself if it is so."""
+    return np.ascontiguousarray(a, wide(a.dtype))
+
+
 @cache
 def summed(dtype: Any) -> np.dtype[Any]:
     """The dtype of sums of any length: wide enough that a million roundings do not show."""

@@ -10,7 +10,7 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-from gpugrad.kernels.many import FLOATS, NARROW, name_of
+from gpugrad.kernels.many import FLOATS, name_of, summed
 from gpugrad.kernels.source import C_NAMES, function, grid
 
 Op = Literal["Sum", "Product"]
@@ -29,8 +29,10 @@ def running(op: Op, x: Any, axis: int) -> Any:
     ----------
     op : {"Sum", "Product"}
     x : array
-        NumPy or CuPy array; on CUDA one of floats (float16 and bfloat16 are added in float32), of
-        others CuPy's own function does it, since their order does not matter.
+        NumPy or CuPy array. Floats of 32 bits are added in float64, narrower ones in float32; on
+        CUDA those within some thousand places of each other in their own dtype first, where that
+        does not show. Of other dtypes CuPy's own function does it, since their order does not
+        matter.
     axis : int
         Not negative.
 
@@ -42,9 +44,10 @@ def running(op: Op, x: Any, axis: int) -> Any:
     Notes
     -----
     Bytes it must move, for elements of ``s`` bytes: ``2*s`` for each. On CUDA it moves these along
-    the last axis, by 16 bytes where a row's length allows, and some 250 bytes for each 2048
-    elements of longer rows. Along other axes too where lines are short (at most 64 elements) or
-    columns many (65536), and ``3*s`` else: then the totals of chunks are found first.
+    the last axis, by 16 bytes where a row's length allows, and some 400 bytes for each 2048
+    elements of longer rows, 250 of narrow ones. Along other axes too where lines are short (at
+    most 64 elements) or columns many (65536), and ``3*s`` else: then the totals of chunks are
+    found first.
 
     Examples
     --------
@@ -56,9 +59,12 @@ def running(op: Op, x: Any, axis: int) -> Any:
     """
     name = "cumsum" if op == "Sum" else "cumprod"
     if isinstance(x, np.ndarray):
-        if name_of(x.dtype) in NARROW:
-            return getattr(np, name)(x, axis=axis, dtype=np.float32).astype(x.dtype)
-        return getattr(np, name)(x, axis=axis)
+        if name_of(x.dtype) not in FLOATS:
+            return getattr(np, name)(x, axis=axis)
+        with np.errstate(over="ignore"):
+            return getattr(np, name)(x, axis=axis, dtype=summed(x.dtype)).astype(
+                x.dtype, copy=False
+            )
     import cupy
 
     if x.dtype.name not in FLOATS:
@@ -85,7 +91,7 @@ def _rows(op: Op, y: Any, x: Any, outer: int, count: int) -> None:
     if chunks > 1:  # what blocks tell each other, and a counter
         groups = -(-chunks // 32)
         size = outer * (chunks + groups + -(-groups // 32))
-        values, told = cupy.empty(size, _kept(x.dtype)), cupy.zeros(size + 1, np.int32)
+        values, told = cupy.empty(size, summed(x.dtype)), cupy.zeros(size + 1, np.int32)
         ticket = told[size:]
     arguments = (y, x, values, told, ticket, np.int64(count), np.int64(chunks))
     kernel((outer * chunks,), (256,), arguments)
@@ -102,14 +108,10 @@ def _columns(op: Op, y: Any, x: Any, outer: int, count: int, inner: int) -> None
     numbers = [np.int64(n) for n in (count, inner, chunks, length, threads)]
     kernel = function("scan", columns(op, x.dtype.name))
     if chunks > 1:
-        before = cupy.empty((outer, chunks, inner), _kept(x.dtype))
+        before = cupy.empty((outer, chunks, inner), summed(x.dtype))
         kernel(*grid(threads), (none, before, none, x, *numbers))
         _columns(op, before, before, outer, chunks, inner)
     kernel(*grid(threads), (y, none, before, x, *numbers))
-
-
-def _kept(dtype: Any) -> Any:
-    return np.float32 if dtype.name in NARROW else dtype
 
 
 def rows(op: str, dtype: str, width: int) -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gpugrad.kernels.many import contiguous, summed, wide
 from gpugrad.kernels.source import C_NAMES, function
+
+SMALL = 1 << 16
+"""Elements below which the CPU's sums are NumPy's: too little to import a compiler for."""
 
 
 def add_rows(out: Any, rows: Any, values: Any) -> None:
     """Add ``values[i]`` to ``out[rows[i]]`` in place, in the order of ``i``, for any repeats.
 
     The same bits on every run and on both devices: each element of ``out`` is one chain of
-    additions, in float32 for float16 and bfloat16. Nothing waits for the device.
+    additions, in float64 for float32, in float32 for float16 and bfloat16. Nothing waits for the
+    device.
 
     Parameters
     ----------
@@ -52,6 +57,10 @@ def add_rows(out: Any, rows: Any, values: Any) -> None:
         raise ValueError("add_rows: out must be C-contiguous")
     if values.size == 0:
         return
+    if out.dtype.kind == "c":
+        parts = out.real.dtype
+        add_rows(out.view(parts), rows, contiguous(values).view(parts))
+        return
     if isinstance(out, np.ndarray):
         _host(out, rows, values)
     else:
@@ -63,17 +72,26 @@ def _host(out: Any, rows: Any, values: Any) -> None:
     if low < 0 or high >= len(out):
         bad = low if low < 0 else high
         raise IndexError(f"add_rows: row {bad} of an array with {len(out)} rows")
-    sums = out.astype(np.float32) if out.dtype.name in ("float16", "bfloat16") else out
-    if out.shape[1] == 1:  # NumPy's own loop is as good
-        np.add.at(sums[:, 0], rows, values[:, 0])
-    elif values.size < 1 << 16:  # too little to import a compiler for; the same order of addition
-        np.add.at(sums, rows, values)
+    kept = summed(out.dtype)
+    if kept == out.dtype and out.shape[1] == 1:  # NumPy's own loop is as good
+        np.add.at(out[:, 0], rows, values[:, 0])
+    elif kept == out.dtype and values.size < SMALL:
+        np.add.at(out, rows, values)
+    elif values.size < SMALL:  # the same order of addition
+        there: Any = slice(None)
+        if out.size > values.size:
+            there, rows = np.unique(rows, return_inverse=True)
+        sums = out[there].astype(kept)
+        np.add.at(sums, rows, values.astype(kept, copy=False))
+        out[there] = sums
     else:
         from gpugrad.kernels.cpu import scatter
 
-        scatter.add_rows(sums, rows, values.astype(sums.dtype, copy=False))
-    if sums is not out:
-        out[...] = sums
+        a = wide(out.dtype)
+        sums = out.astype(a, copy=False)
+        scatter.add_rows(sums, rows, values.astype(a, copy=False), kept)
+        if sums is not out:
+            out[...] = sums
 
 
 def _cuda(out: Any, rows: Any, values: Any) -> None:
@@ -109,8 +127,6 @@ VARIANTS = [
         ("bfloat16", 8),
         ("float32", 4),
         ("float64", 2),
-        ("complex64", 2),
-        ("complex128", 1),
     )
 ]
 """The kernels that the report compiles."""

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
-from gpugrad.kernels.many import FLOATS, NARROW
+from gpugrad.kernels.many import FLOATS, contiguous, summed, wide
 from gpugrad.kernels.source import C_NAMES, function, grid
 
 KINDS = (*FLOATS, "int32", "int64")
@@ -89,7 +89,7 @@ def total(values: Any, rows: Any, count: int, *, ordered: bool = False) -> Any:
     Parameters
     ----------
     values : (N, ...) array
-        NumPy or CuPy array: float16 and bfloat16 are summed in float32.
+        NumPy or CuPy array: float32 is summed in float64, float16 and bfloat16 in float32.
     rows : (N,) array of integers
         The segment of each row; rows of no segment from 0 to ``count - 1`` are left out.
     count : int
@@ -135,23 +135,28 @@ def largest(values: Any, rows: Any, count: int, *, ordered: bool = False) -> Any
 def _reduce(op: str, values: Any, rows: Any, count: int, ordered: bool) -> Any:
     if values.dtype.kind == "c" and op == "Sum":
         parts = values.real.dtype
-        pairs = _contiguous(values).reshape(*values.shape, 1).view(parts)
+        pairs = contiguous(values).reshape(*values.shape, 1).view(parts)
         out = _reduce(op, pairs, rows, count, ordered)
         return out.view(values.dtype).reshape(count, *values.shape[1:])
     name = values.dtype.name
     if isinstance(values, np.ndarray):
-        kept = np.dtype(np.float32) if name in NARROW else values.dtype
+        small = values.size < SMALL  # too little to import a compiler for
+        kept = summed(values.dtype) if small and op == "Sum" else wide(values.dtype)
         out = np.full((count, *values.shape[1:]), 0 if op == "Sum" else _least(kept), kept)
-        if values.size < SMALL:  # too little to import a compiler for; the same order of addition
+        if small:  # the same order of addition
             there = (rows >= 0) & (rows < count)
             ufunc = np.add if op == "Sum" else np.maximum
             ufunc.at(out, rows[there], values[there].astype(kept, copy=False))
         else:
-            from gpugrad.kernels.cpu import segment
+            from gpugrad.kernels.cpu import scatter, segment
 
-            run = segment.total if op == "Sum" else segment.largest
-            run(_flat(out), _flat(np.ascontiguousarray(values, kept)), rows.astype(np.int64))
-        return out.astype(values.dtype, copy=False)
+            to, source = _flat(out), _flat(np.ascontiguousarray(values, kept))
+            if op == "Sum":
+                scatter.add_rows(to, rows, source, summed(values.dtype))
+            else:
+                segment.largest(to, source, rows.astype(np.int64))
+        with np.errstate(over="ignore"):
+            return out.astype(values.dtype, copy=False)
     import cupy
 
     if name not in KINDS:
@@ -193,14 +198,6 @@ def _least(dtype: Any) -> Any:
     if dtype.name in FLOATS:
         return -math.inf
     return np.iinfo(dtype).min
-
-
-def _contiguous(a: Any) -> Any:
-    if isinstance(a, np.ndarray):
-        return np.ascontiguousarray(a)
-    import cupy
-
-    return cupy.ascontiguousarray(a)
 
 
 def _flat(a: Any) -> Any:

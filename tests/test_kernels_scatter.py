@@ -23,8 +23,11 @@ def random(rng, shape, dtype):
     return (x + 1j * rng.standard_normal(shape) if dtype.kind == "c" else x).astype(dtype)
 
 
+WIDE = {"float16": "f4", "bfloat16": "f4", "float32": "f8", "complex64": "c16"}
+
+
 def reference(out, rows, values):
-    wide = np.float32 if out.dtype.name in ("float16", "bfloat16") else out.dtype
+    wide = WIDE.get(out.dtype.name, out.dtype)
     sums = out.astype(wide)
     for i, row in enumerate(rows):
         sums[row] = sums[row] + values[i].astype(wide)

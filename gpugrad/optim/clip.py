@@ -9,7 +9,7 @@ from typing import Any
 import gpugrad.numpy as gnp
 from gpugrad.array import Array
 from gpugrad.device import Device, namespace, on
-from gpugrad.kernels.average import average
+from gpugrad.kernels.average import average, find_norm
 from gpugrad.kernels.many import wide
 from gpugrad.ops.creation import raw_of
 
@@ -74,7 +74,7 @@ def _norms(grads: list[Any], dtype: Any, order: float) -> list[Array]:
     """The norm of all, or for orders that no kernel adds up that of each."""
     if order == 2:
         summary = namespace(Array(grads[0]).device).zeros(2, dtype)
-        average([grads], summary=summary)
+        find_norm(grads, summary)
         return [Array(summary[0])]
     return [gnp.linalg.vector_norm(Array(g).astype(dtype), ord=order) for g in grads]
 

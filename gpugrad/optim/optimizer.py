@@ -12,7 +12,7 @@ import optree
 from gpugrad.array import Array
 from gpugrad.core.box import strip
 from gpugrad.device import device_of, namespace, on
-from gpugrad.kernels.average import average
+from gpugrad.kernels.average import find_norm
 from gpugrad.kernels.many import wide
 from gpugrad.nn.module import forget
 from gpugrad.ops.creation import raw_of
@@ -333,5 +333,5 @@ def _summary(pairs: Sequence[tuple[Array, Any]]) -> Any:
     grads = [g for _, g in pairs]
     with on(where):
         summary = namespace(where).zeros(2, dtype)
-        average([grads], grads, summary=summary)
+        find_norm(grads, summary)
     return summary

@@ -9,6 +9,9 @@ import numpy as np
 from gpugrad.kernels.cpu.pointers import elements
 from gpugrad.kernels.many import CHUNK
 
+TOGETHER = 8
+"""Lists that are added up before they join the sum of any length."""
+
 
 @numba.njit(inline="always")  # type: ignore[misc, unused-ignore]
 def _address(table: Any, k: int, t: int, size: int, samples: bool, like: Any) -> Any:
@@ -17,9 +20,9 @@ def _address(table: Any, k: int, t: int, size: int, samples: bool, like: Any) ->
 
 @numba.njit(cache=True, fastmath={"contract", "reassoc"})  # type: ignore[misc, unused-ignore]
 def _squares(a: Any) -> Any:
-    total = a.dtype.type(0)
+    total = 0.0
     for x in a:
-        total += x * x
+        total += np.float64(x) * np.float64(x)
     return total
 
 
@@ -51,9 +54,10 @@ def average(
 ) -> None:
     """Chunks ``begin`` to ``end - 1``; as ``average`` in ``cuda/average.cu``.
 
-    ``like`` is an array of the elements' dtype, ``weights`` and ``partials`` may be empty.
+    ``like`` is an array of the elements' dtype; ``weights``, ``partials`` and ``to`` may be empty.
     """
     sums = np.empty(CHUNK, like.dtype)
+    totals = np.empty(CHUNK if lists > TOGETHER else 0, np.float64)
     for c in range(begin, end):
         t = owner[c]
         size = sizes[t]
@@ -61,8 +65,13 @@ def average(
         stop = min(start + CHUNK, size)
         n = stop - start
         sums[:n] = 0
+        totals[:n] = 0
         k = 0
         while k < lists:
+            if k and k % TOGETHER == 0:
+                for i in range(n):
+                    totals[i] += sums[i]
+                    sums[i] = 0
             a = elements(_address(table, k, t, size, samples, like), start, stop, like)
             if len(weights):
                 w = weights[k]
@@ -80,7 +89,10 @@ def average(
                 for i in range(n):
                     sums[i] += a[i]
                 k += 1
-        out = elements(to[0, t], start, stop, like)
+        if len(totals):
+            for i in range(n):
+                sums[i] = totals[i] + sums[i]
+        out = elements(to[0, t], start, stop, like) if len(to) else sums[:n]
         if add:
             for i in range(n):
                 out[i] += sums[i] / divisor

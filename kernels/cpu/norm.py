@@ -156,11 +156,46 @@ def groups_backward(
                 d[i] = _pulled(u[i] * w, a[i] - mean, rstd, shift, slope)
 
 
-SPAN = 64
-"""Samples whose sums are added up apart: fewer roundings than in one long chain."""
+SPAN = 8
+"""Samples whose sums are added up apart, before they join the one of any length, in float64."""
+
+PIECE = 512
+"""Elements of a plane for which the same holds."""
 
 TILE = 64
 """Channels that are worked on together where each has one element a sample."""
+
+
+@_compiled
+def _sum(x: Any, c: int) -> Any:
+    """The sum of a channel of x (samples, channels, elements)."""
+    total = 0.0
+    for n in range(x.shape[0]):
+        for first in range(0, x.shape[2], PIECE):
+            a = x[n, c, first : first + PIECE]
+            part = x.dtype.type(0)
+            for i in range(a.size):
+                part += a[i]
+            total += part
+    return total
+
+
+@_compiled
+def _squares(x: Any, c: int, mean: Any) -> Any:
+    """The sum of a channel's squared deviations from what ``mean`` is a rounding of."""
+    total, rest = 0.0, 0.0
+    for n in range(x.shape[0]):
+        for first in range(0, x.shape[2], PIECE):
+            a = x[n, c, first : first + PIECE]
+            part, left = x.dtype.type(0), x.dtype.type(0)
+            for i in range(a.size):
+                d = a[i] - mean
+                part += d * d
+                left += d
+            total += part
+            rest += left
+    total -= rest * rest / (x.shape[0] * x.shape[2])
+    return total
 
 
 @_compiled
@@ -168,27 +203,12 @@ def channels(
     begin: int, end: int, x: Any, weight: Any, bias: Any, y: Any, stats: Any, eps: float
 ) -> None:
     """Batch normalisation of channels of x (samples, channels, elements)."""
-    size = x.dtype.type(x.shape[0] * x.shape[2])
+    size = x.shape[0] * x.shape[2]
     for c in range(begin, end):
-        total = x.dtype.type(0)
-        for first in range(0, x.shape[0], SPAN):
-            part = x.dtype.type(0)
-            for n in range(first, min(first + SPAN, x.shape[0])):
-                a = x[n, c]
-                for i in range(a.size):
-                    part += a[i]
-            total += part
-        mean = total / size
-        total = x.dtype.type(0)
-        for first in range(0, x.shape[0], SPAN):
-            part = x.dtype.type(0)
-            for n in range(first, min(first + SPAN, x.shape[0])):
-                a = x[n, c]
-                for i in range(a.size):
-                    part += (a[i] - mean) * (a[i] - mean)
-            total += part
-        stats[0, c], stats[1, c] = mean, total / size
-        stats[2, c] = x.dtype.type(1) / np.sqrt(total / size + x.dtype.type(eps))
+        mean = x.dtype.type(_sum(x, c) / size)
+        variance = x.dtype.type(_squares(x, c, mean) / size)
+        stats[0, c], stats[1, c] = mean, variance
+        stats[2, c] = x.dtype.type(1) / np.sqrt(variance + x.dtype.type(eps))
         scale = stats[2, c] * weight[c]
         for n in range(x.shape[0]):
             a, b = x[n, c], y[n, c]
@@ -212,16 +232,17 @@ def channels_backward(
     size = x.dtype.type(x.shape[0] * x.shape[2])
     for c in range(begin, end):
         mean, rstd = means[c], rstds[c]
-        up, along = x.dtype.type(0), x.dtype.type(0)
-        for first in range(0, x.shape[0], SPAN):
-            part, turn = x.dtype.type(0), x.dtype.type(0)
-            for n in range(first, min(first + SPAN, x.shape[0])):
-                a, u = x[n, c], g[n, c]
+        ups, alongs = 0.0, 0.0
+        for n in range(x.shape[0]):
+            for first in range(0, x.shape[2], PIECE):
+                a, u = x[n, c, first : first + PIECE], g[n, c, first : first + PIECE]
+                part, turn = x.dtype.type(0), x.dtype.type(0)
                 for i in range(a.size):
                     part += u[i]
                     turn += u[i] * ((a[i] - mean) * rstd)
-            up += part
-            along += turn
+                ups += part
+                alongs += turn
+        up, along = x.dtype.type(ups), x.dtype.type(alongs)
         totals[0, c], totals[1, c] = along, up
         scale, slope, shift = rstd * weight[c], along / size * rstd, up / size
         for n in range(x.shape[0]):
@@ -235,32 +256,35 @@ def columns(
     begin: int, end: int, x: Any, weight: Any, bias: Any, y: Any, stats: Any, eps: float
 ) -> None:
     """Batch normalisation of tiles of channels of x (samples, channels)."""
-    size = x.dtype.type(x.shape[0])
+    size = x.shape[0]
     for t in range(begin, end):
         c0, c1 = t * TILE, min((t + 1) * TILE, x.shape[1])
         mean, square = stats[0, c0:c1], stats[1, c0:c1]
-        mean[:] = x.dtype.type(0)
-        square[:] = x.dtype.type(0)
-        part = np.empty(c1 - c0, x.dtype)
+        part, left = np.empty(c1 - c0, x.dtype), np.empty(c1 - c0, x.dtype)
+        total, rest = np.zeros(c1 - c0), np.zeros(c1 - c0)
         for first in range(0, x.shape[0], SPAN):
             part[:] = x.dtype.type(0)
             for n in range(first, min(first + SPAN, x.shape[0])):
                 a = x[n, c0:c1]
                 for i in range(a.size):
                     part[i] += a[i]
-            mean += part
-        for i in range(mean.size):
-            mean[i] /= size
+            total += part
+        mean[:] = total / size
+        total[:] = 0
         for first in range(0, x.shape[0], SPAN):
             part[:] = x.dtype.type(0)
+            left[:] = x.dtype.type(0)
             for n in range(first, min(first + SPAN, x.shape[0])):
                 a = x[n, c0:c1]
                 for i in range(a.size):
-                    part[i] += (a[i] - mean[i]) * (a[i] - mean[i])
-            square += part
+                    d = a[i] - mean[i]
+                    part[i] += d * d
+                    left[i] += d
+            total += part
+            rest += left
         scale = np.empty(c1 - c0, x.dtype)
         for i in range(mean.size):
-            square[i] /= size
+            square[i] = (total[i] - rest[i] * rest[i] / size) / size
             stats[2, c0 + i] = x.dtype.type(1) / np.sqrt(square[i] + x.dtype.type(eps))
             scale[i] = stats[2, c0 + i] * weight[c0 + i]
         shift = bias[c0:c1]
@@ -288,8 +312,7 @@ def columns_backward(
         c0, c1 = t * TILE, min((t + 1) * TILE, x.shape[1])
         mean, rstd = means[c0:c1], rstds[c0:c1]
         along, up = totals[0, c0:c1], totals[1, c0:c1]
-        along[:] = x.dtype.type(0)
-        up[:] = x.dtype.type(0)
+        ups, alongs = np.zeros(c1 - c0), np.zeros(c1 - c0)
         part, turn = np.empty(c1 - c0, x.dtype), np.empty(c1 - c0, x.dtype)
         for first in range(0, x.shape[0], SPAN):
             part[:] = x.dtype.type(0)
@@ -299,8 +322,10 @@ def columns_backward(
                 for i in range(a.size):
                     part[i] += u[i]
                     turn[i] += u[i] * ((a[i] - mean[i]) * rstd[i])
-            up += part
-            along += turn
+            ups += part
+            alongs += turn
+        up[:] = ups
+        along[:] = alongs
         w = weight[c0:c1]
         for n in range(x.shape[0]):
             a, u, d = x[n, c0:c1], g[n, c0:c1], dx[n, c0:c1]

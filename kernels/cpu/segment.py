@@ -1,4 +1,4 @@
-"""Rows by their numbers; sums and largest elements over rows of the same number."""
+"""Rows by their numbers; the largest elements of the rows of each number."""
 
 from __future__ import annotations
 
@@ -25,15 +25,6 @@ def _take(start: int, stop: int, out: Any, table: Any, rows: Any, wide: int) -> 
 
 
 @_jit  # type: ignore[misc, unused-ignore]
-def _total(start: int, stop: int, out: Any, values: Any, rows: Any) -> None:
-    for i in range(values.shape[0]):
-        row = rows[i]
-        if 0 <= row < out.shape[0]:
-            for c in range(start * BLOCK, min(stop * BLOCK, out.shape[1])):
-                out[row, c] += values[i, c]
-
-
-@_jit  # type: ignore[misc, unused-ignore]
 def _largest(start: int, stop: int, out: Any, values: Any, rows: Any) -> None:
     for i in range(values.shape[0]):
         row = rows[i]
@@ -50,11 +41,6 @@ def take(out: Any, table: Any, rows: Any) -> None:
     threads.run(_take, len(rows), work, out.reshape(-1), table.reshape(-1), rows, out.shape[1])
 
 
-def total(out: Any, values: Any, rows: Any) -> None:
-    """Add each row of ``values`` (N, C) to that of ``out``, left out if there is none."""
-    threads.run(_total, -(-out.shape[1] // BLOCK), float(values.size), out, values, rows)
-
-
 def largest(out: Any, values: Any, rows: Any) -> None:
-    """The same with the larger one in place of the sum; NaN is larger than all."""
+    """Raise each row of ``out`` to those of ``values`` with its number; NaN is larger than all."""
     threads.run(_largest, -(-out.shape[1] // BLOCK), float(values.size), out, values, rows)

@@ -307,10 +307,10 @@ norm_rows_backward(const T* g, const T* x, const T* weight, const typename Wide<
 template <typename A, typename T>
 __global__ void __launch_bounds__(256)
 sum_partials(const A* partials, T* out, T* more, int64 parts, int64 cols) {
-    __shared__ A each[8][33];
+    __shared__ double each[8][33];
     const int lane = threadIdx.x % 32, part = threadIdx.x / 32;
     const int64 c = (int64)blockIdx.x * 32 + lane;
-    A sum = 0;
+    double sum = 0;
     if (c < 2 * cols)
         for (int64 p = part; p < parts; p += 8) sum += partials[p * 2 * cols + c];
     each[part][lane] = sum;
@@ -381,7 +381,32 @@ template <bool PLANES> __device__ int part_of(const Walk& w) {
     return PLANES ? blockIdx.x / w.channels : blockIdx.x / ((w.channels + 31) / 32);
 }
 
-// Each channel's moments by parts: partials[part, 0 to 2, channel].
+// A channel's first element, from which its moments are taken: far from 0 means would else be
+// rounded by more than the elements differ.
+template <typename T> __device__ typename Wide<T>::type origin_of(const T* x, const Walk& w, int c) {
+    return c < w.channels ? (typename Wide<T>::type)x[(int64)c * w.inner] : 0;
+}
+
+// The sum of f(part) over the parts of a channel, by all threads that the block has for it: 256, or
+// 8. All of them get it.
+template <bool PLANES, typename F> __device__ double over_parts(int parts, F f) {
+    double sum[1] = {};
+    if (PLANES) {
+        for (int p = threadIdx.x; p < parts; p += 256) sum[0] += f(p);
+        reduce<Plus, 256>(sum);
+    } else {
+        __shared__ double each[8][32];
+        for (int p = threadIdx.x / 32; p < parts; p += 8) sum[0] += f(p);
+        __syncthreads();    // the last call's have been read
+        each[threadIdx.x / 32][threadIdx.x % 32] = sum[0];
+        __syncthreads();
+        sum[0] = 0;
+        for (int p = 0; p < 8; p++) sum[0] += each[p][threadIdx.x % 32];
+    }
+    return sum[0];
+}
+
+// Each channel's moments by parts, from its first element: partials[part, 0 to 2, channel].
 template <typename T, int V, bool PLANES>
 __global__ void __launch_bounds__(256)
 channel_moments(const T* x, typename Wide<T>::type* partials, int64 count, int channels, int inner,
@@ -389,12 +414,15 @@ channel_moments(const T* x, typename Wide<T>::type* partials, int64 count, int c
     const Walk w = {count, channels, inner, planes, pieces, length};
     typedef typename Wide<T>::type A;
     Moments<A> m;
+    const int c = channel_of<PLANES>(w);
+    const A origin = origin_of(x, w, c);
     walk<V, PLANES>(w, [&](int64 i, int64 n) {
         A e[V];
         widen(load<T, V>(x, i), e);
+#pragma unroll
+        for (int v = 0; v < V; v++) e[v] -= origin;
         m.add(e);
     });
-    const int c = channel_of<PLANES>(w);
     A* out = partials + (int64)part_of<PLANES>(w) * 3 * w.channels + c;
     bool mine = threadIdx.x == 0;
     if (PLANES) {
@@ -499,21 +527,27 @@ channel_norm(const T* x, const T* weight, const T* bias, const typename Wide<T>:
     const int lane = PLANES ? 0 : threadIdx.x % 32;
     __shared__ A shared[3][PLANES ? 1 : 32];
     const int c = channel_of<PLANES>(w);
-    if (threadIdx.x < (PLANES ? 1 : 32) && c < w.channels) {    // one thread for each channel
-        Moments<A> m;
-        for (int64 p = 0; p < parts; p++) {
-            const A* from = partials + p * 3 * w.channels + c;
-            m.merge(from[0], from[w.channels], from[2 * w.channels]);
-        }
-        const A variance = m.squares / m.count;
+    const bool there = c < w.channels;
+    const double size = (double)w.count * w.inner;
+    auto moment = [&](int part, int k) {
+        return there ? (double)partials[((int64)part * 3 + k) * w.channels + c] : 0;
+    };
+    const double middle =
+        over_parts<PLANES>(parts, [&](int p) { return moment(p, 0) * moment(p, 1); }) / size;
+    const double squares = over_parts<PLANES>(parts, [&](int p) {
+        const double d = moment(p, 1) - middle;
+        return moment(p, 2) + moment(p, 0) * d * d;
+    });
+    if (threadIdx.x < (PLANES ? 1 : 32) && there) {    // one thread for each channel
+        const A mean = (A)(origin_of(x, w, c) + middle), variance = (A)(squares / size);
         const A rstd = inverse_root(variance + (A)eps);
         if (part_of<PLANES>(w) == 0) {
-            stats[c] = m.mean;
+            stats[c] = mean;
             stats[w.channels + c] = variance;
             stats[2 * w.channels + c] = rstd;
         }
         shared[0][lane] = rstd * (weight ? (A)weight[c] : (A)1);
-        shared[1][lane] = m.mean;
+        shared[1][lane] = mean;
         shared[2][lane] = bias ? (A)bias[c] : (A)0;
     }
     __syncthreads();
@@ -540,12 +574,13 @@ channel_norm_backward(const T* g, const T* x, const T* weight,
     const int lane = PLANES ? 0 : threadIdx.x % 32;
     __shared__ A shared[4][PLANES ? 1 : 32];
     const int c = channel_of<PLANES>(w);
+    auto sum = [&](int k) {
+        return (A)over_parts<PLANES>(parts, [&](int p) {
+            return c < w.channels ? (double)partials[((int64)p * 2 + k) * w.channels + c] : 0;
+        });
+    };
+    const A sums[2] = {sum(0), sum(1)};
     if (threadIdx.x < (PLANES ? 1 : 32) && c < w.channels) {    // one thread for each channel
-        A sums[2] = {};
-        for (int64 p = 0; p < parts; p++) {
-            sums[0] += partials[p * 2 * w.channels + c];
-            sums[1] += partials[(p * 2 + 1) * w.channels + c];
-        }
         if (part_of<PLANES>(w) == 0) {
             totals[c] = (T)sums[0];
             totals[w.channels + c] = (T)sums[1];

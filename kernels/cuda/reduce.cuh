@@ -10,6 +10,12 @@ typedef unsigned long long uint64;
 template <typename T> struct Wide { typedef float type; };
 template <> struct Wide<double> { typedef double type; };
 
+// Sums of any length are kept in double where the elements are float; integers as they are.
+template <typename T> struct Long { typedef T type; };
+template <> struct Long<__half> { typedef float type; };
+template <> struct Long<__nv_bfloat16> { typedef float type; };
+template <> struct Long<float> { typedef double type; };
+
 // V elements that move as one load or store of up to 16 bytes.
 template <typename T, int V> struct alignas(sizeof(T) * V) Pack { T at[V]; };
 

@@ -7,14 +7,16 @@
 
 #include "reduce.cuh"
 
-struct Sum {
-    template <typename A> __device__ static A of(A a, A b) { return a + b; }
-    template <typename A> __device__ static A none() { return (A)0.0f; }
-};
+typedef Plus Sum;
 struct Product {
     template <typename A> __device__ static A of(A a, A b) { return a * b; }
-    template <typename A> __device__ static A none() { return (A)1.0f; }
+    template <typename A> __device__ static A none() { return (A)1; }
 };
+
+// What a few elements make. Of a sum it is small beside the whole, and so are its roundings; of a
+// product they count in full.
+template <typename T, typename Op> struct Short : Wide<T> {};
+template <> struct Short<float, Product> { typedef double type; };
 
 const int EACH = 8;     // elements of a thread, 256 threads: as in kernels/scan.py
 
@@ -73,10 +75,12 @@ __device__ A before(const Board<A>& board, int64 row, int64 chunk, int64 chunks,
 // in the order in which they come, by `ticket`, so that none waits for one that cannot begin.
 template <typename T, typename Op, int V>
 __global__ void __launch_bounds__(256, 4)
-rows(T* y, const T* x, typename Wide<T>::type* values, int* told, int* ticket, int64 count,
+rows(T* y, const T* x, typename Long<T>::type* values, int* told, int* ticket, int64 count,
      int64 chunks) {
-    typedef typename Wide<T>::type A;
-    __shared__ A warps[8], ahead;
+    typedef typename Short<T, Op>::type A;
+    typedef typename Long<T>::type L;
+    __shared__ A warps[8];
+    __shared__ L ahead[8];    // of each warp: what comes before it
     __shared__ int taken;
     if (ticket && threadIdx.x == 0) taken = atomicAdd(ticket, 1);
     __syncthreads();
@@ -108,19 +112,22 @@ rows(T* y, const T* x, typename Wide<T>::type* values, int* told, int* ticket, i
     if (lane == 0) base = Op::template none<A>();
     __syncthreads();
     if (warp == 0) {
-        A found = Op::template none<A>();
+        L found = Op::template none<L>();
         if (ticket) {
-            A whole = warps[0];
+            L whole = warps[0];
 #pragma unroll
-            for (int w = 1; w < 8; w++) whole = Op::of(whole, warps[w]);
-            found = before<Op, A>({values, told}, row, chunk, chunks, whole);
+            for (int w = 1; w < 8; w++) whole = Op::of(whole, (L)warps[w]);
+            found = before<Op, L>({values, told}, row, chunk, chunks, whole);
         }
-        if (lane == 0) ahead = found;
+        if (lane == 0)
+#pragma unroll
+            for (int w = 0; w < 8; w++) {
+                ahead[w] = found;
+                found = Op::of(found, (L)warps[w]);
+            }
     }
     __syncthreads();
-    A first = ahead;
-    for (int w = 0; w < warp; w++) first = Op::of(first, warps[w]);
-    base = Op::of(first, base);
+    base = (A)Op::of(ahead[warp], (L)base);
     T* to = y + row * count + start;
 #pragma unroll
     for (int u = 0; u < EACH; u += V) {
@@ -134,21 +141,29 @@ rows(T* y, const T* x, typename Wide<T>::type* values, int* told, int* ticket, i
 // y = the running values of x along columns, `length` elements to a chunk, each continuing `before`.
 // Without y the totals of the chunks instead.
 template <typename T, typename Op>
-__global__ void columns(T* y, typename Wide<T>::type* totals,
-                        const typename Wide<T>::type* before, const T* x, int64 count,
+__global__ void columns(T* y, typename Long<T>::type* totals,
+                        const typename Long<T>::type* before, const T* x, int64 count,
                         int64 inner, int64 chunks, int64 length, int64 threads) {
-    typedef typename Wide<T>::type A;
+    typedef typename Short<T, Op>::type A;
+    typedef typename Long<T>::type L;
     const int64 stride = (int64)gridDim.x * blockDim.x;
     for (int64 t = (int64)blockIdx.x * blockDim.x + threadIdx.x; t < threads; t += stride) {
         const int64 line = t / inner, i = t - line * inner;      // (outer, chunk)
         const int64 o = line / chunks, chunk = line - o * chunks;
         const int64 start = chunk * length;
         const int64 stop = start + length < count ? start + length : count;
-        A run = before && chunk ? before[t - inner] : Op::template none<A>();
-        for (int64 k = start; k < stop; k++) {
-            const int64 at = (o * count + k) * inner + i;
-            run = Op::of(run, (A)x[at]);
-            if (y) y[at] = (T)run;
+        L run = before && chunk ? before[t - inner] : Op::template none<L>();
+        for (int64 k = start; k < stop; k += EACH) {
+            const A base = (A)run;
+            A part = Op::template none<A>();
+#pragma unroll
+            for (int u = 0; u < EACH; u++)
+                if (k + u < stop) {
+                    const int64 at = (o * count + k + u) * inner + i;
+                    part = Op::of(part, (A)x[at]);
+                    if (y) y[at] = (T)Op::of(base, part);
+                }
+            run = Op::of(run, (L)part);
         }
         if (!y) totals[t] = run;
     }

@@ -1,22 +1,6 @@
 // out[rows[i]] += values[i], each run of equal rows summed in order by one thread.
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
-typedef long long int64;
-
-// Sums are kept in float where the elements are narrower.
-template <typename T> struct Sum { typedef T type; };
-template <> struct Sum<__half> { typedef float type; };
-template <> struct Sum<__nv_bfloat16> { typedef float type; };
-
-// V elements that move as one load or store of up to 16 bytes.
-template <typename T, int V> struct alignas(sizeof(T) * V) Pack { T at[V]; };
-
-// CUDA's float2 and double2 are the complex numbers here; they have no operator of their own.
-template <typename A, typename T> __device__ void add(A& sum, T x) { sum += (A)x; }
-__device__ void add(float2& sum, float2 x) { sum.x += x.x; sum.y += x.y; }
-__device__ void add(double2& sum, double2 x) { sum.x += x.x; sum.y += x.y; }
+#include "reduce.cuh"
 
 // Places of a block at most, those that it looks ahead, and those that it reads at a time behind them.
 const int MOST = 1024, AHEAD = 16, MORE = 64;
@@ -29,7 +13,7 @@ template <typename T, typename I, int V>
 __global__ void __launch_bounds__(256)
 add_rows(T* out, const I* rows, const int64* order, const T* values, int64 count, int64 packs,
          int64 height, int each) {
-    typedef typename Sum<T>::type A;
+    typedef typename Long<T>::type A;
     __shared__ int64 sources[MOST + AHEAD], numbers[MOST + AHEAD + 1];    // [k + 1] of sources[k]
     const Pack<T, V>* from = (const Pack<T, V>*)values;
     Pack<T, V>* to = (Pack<T, V>*)out;
@@ -48,19 +32,19 @@ add_rows(T* out, const I* rows, const int64* order, const T* values, int64 count
         int k = (int)(t / packs);
         const int64 column = t - k * packs, row = numbers[k + 1];
         if (row == numbers[k] || (on && row == last)) continue;    // inside a run, or for later
-        if ((unsigned long long)row >= (unsigned long long)height) continue;    // no such row
+        if ((uint64)row >= (uint64)height) continue;    // no such row
         Pack<T, V> pack = to[row * packs + column];
         A sum[V];
         for (int v = 0; v < V; v++) sum[v] = (A)pack.at[v];
         do {
             pack = from[sources[k] * packs + column];
-            for (int v = 0; v < V; v++) add(sum[v], pack.at[v]);
+            for (int v = 0; v < V; v++) sum[v] += (A)pack.at[v];
             k++;
         } while (k < known && numbers[k + 1] == row);
         for (int v = 0; v < V; v++) pack.at[v] = (T)sum[v];
         to[row * packs + column] = pack;
     }
-    if (!on || (unsigned long long)last >= (unsigned long long)height || numbers[0] == last) return;
+    if (!on || (uint64)last >= (uint64)height || numbers[0] == last) return;
     int start = places;    // of the last run
     while (start > 0 && numbers[start] == last) start--;
     for (int64 base = 0; base < packs; base += 256) {
@@ -83,7 +67,7 @@ add_rows(T* out, const I* rows, const int64* order, const T* values, int64 count
             for (; k < ready && numbers[k] == last; k++) {
                 if (!mine) continue;
                 pack = from[sources[k] * packs + column];
-                for (int v = 0; v < V; v++) add(sum[v], pack.at[v]);
+                for (int v = 0; v < V; v++) sum[v] += (A)pack.at[v];
             }
             more = k == MORE && i + MORE < count;
         }

@@ -2,15 +2,7 @@
 
 #include "reduce.cuh"
 
-// Integers are added as they are.
-template <typename T> struct Kept { typedef typename Wide<T>::type type; };
-template <> struct Kept<int> { typedef int type; };
-template <> struct Kept<int64> { typedef int64 type; };
-
-struct Sum {
-    template <typename A> __device__ static A of(A a, A b) { return a + b; }
-    template <typename A> __device__ static A none() { return (A)0; }
-};
+typedef Plus Sum;
 
 // NaN before all others.
 struct Largest {
@@ -21,6 +13,9 @@ struct Largest {
     __device__ static int least(int) { return -2147483647 - 1; }
     __device__ static int64 least(int64) { return -9223372036854775807LL - 1; }
 };
+
+template <typename T, typename Op> struct Kept : Long<T> {};
+template <> struct Kept<float, Largest> { typedef float type; };
 
 // out[i] = table[rows[i]], 0 for a row that is not there. Thread (x, y) copies every blockDim.x-th
 // pack of columns of the block's y-th row, whose number one thread reads for all.
@@ -60,7 +55,7 @@ __device__ int64 number(const int64* list, int64 i) {
 template <typename T, typename Op, int V>
 __global__ void __launch_bounds__(256, 4) segments(T* out, const T* values, const int64* order,
                                                 const int64* starts, int64 count, int64 packs) {
-    typedef typename Kept<T>::type A;
+    typedef typename Kept<T, Op>::type A;
     __shared__ A sums[V][256];
     const Pack<T, V>* from = (const Pack<T, V>*)values;
     const int place = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;

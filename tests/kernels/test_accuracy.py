@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gpugrad.kernels import attention, average, conv, optimizer, pool, scan, scatter, segment
+from gpugrad.kernels import attention, average, conv, norm, optimizer, pool, scan, scatter, segment
 from gpugrad.kernels.conv import Geometry
 from gpugrad.kernels.pool import Window
 
@@ -112,11 +112,70 @@ def test_averages(device):
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_running_sums(cuda, axis):
+def test_running_sums(device, axis):
     (x,) = draw(14, (300, 5000))
-    y = scan.running("Sum", cuda.asarray(x), axis)
+    y = scan.running("Sum", to_device(x, device), axis)
     (x,) = wide(x)
     close(y, x.cumsum(axis), abs(x).cumsum(axis))
+
+
+UNIFORM = np.random.default_rng(18).random(1 << 20, dtype="f4")
+"""A million positive elements: roundings add up, and none hides behind terms that cancel."""
+
+
+@pytest.mark.parametrize("shape", [(1 << 20,), (16, 65536), (65536, 16)])
+def test_a_million_running(device, shape):
+    x = UNIFORM.reshape(shape)
+    axis = shape.index(max(shape))
+    close(scan.running("Sum", to_device(x, device), axis), x.cumsum(axis, dtype="f8"), 0)
+    x = 1 + (x - 0.5) / 64
+    want = x.cumprod(axis, dtype="f8")
+    close(scan.running("Product", to_device(x, device), axis), want, 1e-30)
+
+
+@pytest.mark.parametrize("columns", [1, 16])
+def test_a_million_in_one_row(device, columns):
+    x = UNIFORM.reshape(-1, columns)
+    vd, rd = on(device, x, np.zeros(len(x), "i8"))
+    want = x.sum(0, dtype="f8", keepdims=True)
+    close(segment.total(vd, rd, 1), want, 0)
+    (od,) = on(device, np.zeros((1, columns), "f4"))
+    scatter.add_rows(od, rd, vd)
+    close(od, want, 0)
+
+
+@pytest.mark.parametrize("limit", [None, 2.0])
+def test_the_mean_of_many(device, limit):
+    x = UNIFORM.reshape(-1, 16)
+    w = x.astype("f8")
+    if limit is not None:
+        w = w * np.minimum(1, limit / (np.sqrt((w * w).sum(1, keepdims=True)) + 1e-6))
+    close(average.average_samples(on(device, x), limit=limit)[0], w.mean(0), 0)
+    if limit is None:
+        parts = UNIFORM[:600_000].reshape(600, 1000)
+        (mean,) = average.average([[a] for a in on(device, *parts)])
+        close(mean, parts.mean(0, dtype="f8"), 0)
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("shape", [(65536, 16, 1), (16, 2, 32768), (4096, 8, 32)])
+def test_moments_of_channels_of_a_million(device, shape, offset):
+    x = UNIFORM.reshape(shape) + np.float32(offset)
+    y = norm.batch_norm(to_device(x, device))
+    w = x.astype("f8")
+    close(y.mean, w.mean((0, 2)), 0)
+    close(y.variance, w.var((0, 2)), 0)
+
+
+def test_sums_over_channels_of_a_million(device):
+    x = UNIFORM.reshape(65536, 16, 1)
+    g = 1 - x
+    mean, rstd = np.zeros(16, "f4"), np.ones(16, "f4")
+    gd, xd, md, rd = on(device, g, x, mean, rstd)
+    _, dw, db = norm.batch_norm_backward(gd, xd, None, md, rd)
+    g, x = wide(g, x)
+    close(dw, (g * x).sum((0, 2)), 0)
+    close(db, g.sum((0, 2)), 0)
 
 
 def test_rows(device):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from gpugrad.kernels import average as kernel
-from gpugrad.kernels.average import average, average_samples, bucket
+from gpugrad.kernels.average import average, average_samples, bucket, find_norm
 
 from gpugrad.device import CPU, to_device
 
@@ -199,10 +198,49 @@ def test_one_launch_and_the_bytes_that_must_move(counters, cuda):
     assert (r["launches"], r["h2d"], r["d2h"]) == (1, 0, 0)
 
 
-def test_more_lists_than_shared_memory(cuda):
-    a = cuda.zeros(1, "f4")
-    with pytest.raises(ValueError, match="too many"):
-        average([[a]] * (kernel.MOST_SHARED // 8 + 1))
+def test_more_lists_and_samples_than_shared_memory_holds(device, xp):
+    """A block of CUDA's has room for the addresses of 6144 lists, or the factors of 12,288."""
+    a = [xp.full(5, 2, "f4")]
+    assert host(average([a] * 7001)[0]).tolist() == [2] * 5
+    samples = xp.ones((13_000, 1), "f4")
+    (out,) = average_samples([samples], limit=0.5)
+    np.testing.assert_allclose(host(out), 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_norm_only_reads(device, xp, dtype):
+    rng = np.random.default_rng(6)
+    arrays = [make(rng, s, dtype, device) for s in SHAPES]
+    arrays.append(make(rng, (50, 90), dtype, device).T)
+    before = [host(a).tobytes() for a in arrays]
+    summary = xp.full(2, 7, "f8" if dtype == "float64" else "f4")
+    find_norm(arrays, summary)
+    want = np.sqrt(sum([np.sum(wide(a) ** 2) for a in arrays]))
+    np.testing.assert_allclose(host(summary), [want, 0], rtol=1e-6)
+    arrays[3][17] = xp.nan
+    find_norm(arrays, summary)
+    assert host(summary)[1] == 1
+    arrays[3][17] = 1
+    find_norm([a for a in arrays if a.size != 4096], summary)
+    assert host(summary)[1] == 0
+    assert [host(a).tobytes() for a in arrays[:3]] == before[:3]
+    find_norm([], summary)
+    assert host(summary).tolist() == [0, 0]
+
+
+def test_the_norm_of_mixed_dtypes(device, xp):
+    summary = xp.zeros(2, "f4")
+    find_norm([xp.full(3, 2, "f4"), xp.full(4, 1, "f2")], summary)
+    assert host(summary).tolist() == [4, 0]
+
+
+def test_numbers_cost_no_launch(counters, cuda):
+    a, out = [cuda.ones(5000, "f4")], [cuda.zeros(5000, "f4")]
+    average([a], out)
+    with counters() as r:
+        average([a], out, unscale=np.float32(4))
+    assert (r["launches"], r["h2d"], r["d2h"]) == (1, 0, 0)
+    assert out[0].tolist() == [0.25] * 5000
 
 
 def test_on_several_threads(monkeypatch):
