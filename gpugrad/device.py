@@ -593,10 +593,24 @@ def common_device(values: Iterable[Any], what: str) -> Device:
         elif here is not found and here != found:
             raise DeviceError(
                 f"{what}: one operand is on {found} ({_describe(first)}) and another on {here} "
-                f"({_describe(value)}). Nothing is copied between devices unasked: move one of "
-                f"them first, x.to('{here}') or x.to('{found}')"
+                f"({_describe(value)}). Nothing is copied between devices unasked: "
+                + _how_to_move(found, here)
             )
     return CPU if found is None else found
+
+
+def _how_to_move(a: Device, b: Device) -> str:
+    where = a if b == CPU else b
+    hint = (
+        f"move one of them first, by gpugrad.numpy.asarray(x, device='{where}'), or by "
+        f"x.to('{where}') where x is a gpugrad.Array"
+    )
+    if CPU in (a, b) and default_device() == CPU:
+        hint += (
+            ". gpugrad.numpy makes new arrays on the cpu here; after gpugrad.set_default_device"
+            f"('{where}') or in `with gpugrad.device('{where}'):` it makes them there"
+        )
+    return hint
 
 
 def _describe(array: Any) -> str:

@@ -393,9 +393,14 @@ def test_cpu_and_cuda_do_not_mix(cuda):
         common_device([2.0, x, y], "add")
     assert str(error.value) == (
         "add: one operand is on cpu (shape (2,3), float64) and another on cuda:0 (shape (3,), "
-        "float32). Nothing is copied between devices unasked: move one of them first, "
-        "x.to('cuda:0') or x.to('cpu')"
+        "float32). Nothing is copied between devices unasked: move one of them first, by "
+        "gpugrad.numpy.asarray(x, device='cuda:0'), or by x.to('cuda:0') where x is a "
+        "gpugrad.Array. gpugrad.numpy makes new arrays on the cpu here; after "
+        "gpugrad.set_default_device('cuda:0') or in `with gpugrad.device('cuda:0'):` it makes "
+        "them there"
     )
+    with find("cuda"), pytest.raises(DeviceError, match=r"where x is a gpugrad.Array$"):
+        common_device([x, y], "add")
     with pytest.raises(DeviceError, match=r"^matmul: one operand is on cuda:0 .* another on cpu "):
         common_device([y, np.array(2.0)], "matmul")
     assert common_device([y, y], "add") == find("cuda:0")
@@ -406,7 +411,7 @@ def test_two_gpus_do_not_mix(cuda, two):
     with two[1]:
         y = cuda.ones(3)
     with pytest.raises(
-        DeviceError, match=r"on cuda:0 .* on cuda:1 .* x.to\('cuda:1'\) or x.to\('c"
+        DeviceError, match=r"on cuda:0 .* on cuda:1 .* x.to\('cuda:1'\) where x is a gpugrad.Array$"
     ):
         common_device([x, y], "add")
     assert common_device([x, to_device(y, two[0])], "add") == two[0]

@@ -19,7 +19,7 @@ from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import Box, strip
 from gpugrad.core.loose import array_of, beside
 from gpugrad.core.primitive import LINEAR, Primitive
-from gpugrad.device import device_of, is_cuda, namespace, on
+from gpugrad.device import device_of, is_cuda, namespace, on, to_device
 from gpugrad.ops.concrete import concrete, like_operands
 from gpugrad.ops.creation import counting, device_near, raw_of
 from gpugrad.ops.shape import expand_dims, moveaxis, normal_axis, ravel, reshape
@@ -197,7 +197,7 @@ def getitem(x: Any, key: Any) -> Any:
                 where = device_near([x])
                 with on(where):
                     k = namespace(where).asarray(np.asarray(k, None if k else np.intp))
-            k = _index_array(k)
+            k = _index_array(k, x)
             if shape_dtype(k).dtype.kind == "b":
                 found = raw_of(strip(k))
                 if isinstance(strip(k), Box):
@@ -250,7 +250,8 @@ def _check_mask(x: Any, before: list[Any], mask: Any) -> None:
         raise IndexError(f"a mask of shape {mask.shape} does not fit axes of shape {want}")
 
 
-def _index_array(k: Any) -> Any:
+def _index_array(k: Any, x: Any) -> Any:
+    """``k`` as an index array of ``x``: one on the host is copied to its device, as by CuPy."""
     if isinstance(k, Box) or is_cuda(k):
         kind = k.dtype.kind
     else:
@@ -260,6 +261,8 @@ def _index_array(k: Any) -> Any:
         kind = k.dtype.kind
     if kind not in "iub":
         raise IndexError(f"an index array has integers or booleans, got {shape_dtype(k).dtype}")
+    if type(strip(k)) is np.ndarray and is_cuda(raw := raw_of(x)):
+        return like_operands(to_device(strip(k), device_of(raw)), [k])
     return k
 
 
@@ -280,7 +283,7 @@ def take(x: Any, indices: Any, axis: Any = None, *, mode: str = "raise") -> Any:
         raise ValueError(f"take: mode {mode!r} is none of 'raise', 'wrap', 'clip'")
     if isinstance(indices, int | np.integer):
         return index_p(x, spec=(slice(None),) * at + (int(indices),))
-    return index_p(x, _index_array(indices), spec=(slice(None),) * at + (HOLE,))
+    return index_p(x, _index_array(indices, x), spec=(slice(None),) * at + (HOLE,))
 
 
 def take_along_axis(x: Any, indices: Any, axis: Any = -1) -> Any:
@@ -289,19 +292,20 @@ def take_along_axis(x: Any, indices: Any, axis: Any = -1) -> Any:
         x, axis = ravel(x), 0
     like = shape_dtype(x)
     at = normal_axis(axis, like.ndim)
+    indices = _index_array(array_of(indices), x)
     shape = shape_dtype(indices).shape
     if len(shape) != like.ndim:
         raise ValueError(
             f"take_along_axis: indices of shape {shape} need as many axes as shape {like.shape}"
         )
     if like.ndim == 1:
-        return index_p(x, _index_array(indices), spec=(HOLE,))
+        return index_p(x, indices, spec=(HOLE,))
     full = np.broadcast_shapes(
         tuple(1 if a == at else n for a, n in enumerate(shape)),
         tuple(1 if a == at else n for a, n in enumerate(like.shape)),
     )
     arrays = [
-        _index_array(indices)
+        indices
         if a == at
         else reshape(
             counting([indices], full[a]), tuple(full[a] if b == a else 1 for b in range(like.ndim))

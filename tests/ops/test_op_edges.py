@@ -304,3 +304,25 @@ def test_the_bounds_of_clip_have_two_names(device, xp):
         assert np.clip(gg.Array(x), **options).tolist() == [0.5, 1, 2, 2.5]
     assert gnp.clip(x, a_min=1.5).tolist() == [1.5, 1.5, 2, 3]
     assert gg.grad(lambda x: gnp.clip(x, 0.5, 2.5).sum())(x).tolist() == [0, 1, 1, 0]
+
+
+HOST_INDICES = {
+    "rows": (lambda m, x: x[np.array([0, 0])], [2, 2, 2, 0, 0, 0]),
+    "columns": (lambda m, x: x[:, np.array([-1, 0])], [1, 0, 1, 1, 0, 1]),
+    "pairs": (lambda m, x: x[np.array([1, 1]), m.asarray([0, 2])], [0, 0, 0, 1, 0, 1]),
+    "mask": (lambda m, x: x[np.array([[True, False, True]] * 2)], [1, 0, 1, 1, 0, 1]),
+    "take": (lambda m, x: m.take(x, np.array([4, 1])), [0, 1, 0, 0, 1, 0]),
+    "along": (
+        lambda m, x: gnp.take_along_axis(x, np.array([[0], [2]]), 1),
+        [1, 0, 0, 0, 0, 1],
+    ),
+    "array": (lambda m, x: x[gg.Array(np.array([1]))], [0, 0, 0, 1, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", HOST_INDICES)
+def test_indices_on_the_host_go_with_any_device(name, device, xp):
+    f, want = HOST_INDICES[name]
+    x = xp.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(back(gg.grad(lambda x: gnp.sum(f(xp, x)))(x)).ravel(), want)
+    assert f(xp, gg.Array(x)).device == device
