@@ -143,7 +143,7 @@ def trainer(
     config = {
         "job": "text",
         "alphabet": text.alphabet.characters,
-        "text": sha256(text.train.tobytes()).hexdigest(),
+        "text": sha256(text.train.tobytes() + text.held_out.tobytes()).hexdigest(),
         **s._asdict(),
         "seed": seed,
     }
@@ -272,13 +272,15 @@ def load_writer(path: str | Path, *, device: Device) -> tuple[GPT, Alphabet]:
     Raises
     ------
     CheckpointError
-        If the file is damaged, or of a model that does not write text.
+        If the file is damaged, or of a model that does not write text; or the folder of no run.
     FileNotFoundError
         If it is not there.
     """
     path = Path(path)
     if path.is_dir():
         path = path / "best.safetensors"
+        if not path.exists():
+            raise CheckpointError(f"{path.parent} is no run's folder: it holds no {path.name}")
     config = read_state(path).get("config") or {}
     if config.get("job") != "text":
         raise CheckpointError(f"{path} is no model that `gpugrad train text` made")

@@ -140,6 +140,7 @@ def test_bytes_on_the_command_line(tmp_path, capsys):
         (["train", "text", "{}/empty.txt"], "{}/empty.txt is empty"),
         (["train", "text", "{}/latin.txt"], "byte 1 (line 1) is 0xe4; convert it"),
         (["sample", "{}/none"], "No such file or directory: {}/none"),
+        (["sample", "{}"], "{} is no run's folder: it holds no best.safetensors"),
         (["sample", "{}/short.txt"], "{}/short.txt is half-written or no safetensors file"),
         (["sample", "{}/other.safetensors"], "is no model that `gpugrad train text` made"),
     ],
@@ -197,6 +198,10 @@ def test_a_run_goes_on_with_the_same_text_only(learnt, tmp_path, capsys):
     before = (learnt / "metrics.jsonl").read_bytes()
     assert main(["train", "text", str(tmp_path / "a.txt"), *small, "--device", "cpu"]) == 1
     assert "of a run with other settings, alphabet=" in capsys.readouterr().err
+    assert (learnt / "metrics.jsonl").read_bytes() == before
+    (tmp_path / "a.txt").write_text("one, two, three; " * 199 + "one, two, three,;")
+    assert main(["train", "text", str(tmp_path / "a.txt"), *small, "--device", "cpu"]) == 1
+    assert "of a run with other settings, text=" in capsys.readouterr().err
     assert (learnt / "metrics.jsonl").read_bytes() == before
     (tmp_path / "a.txt").write_text("one, two, three; " * 200)
     assert main(["train", "text", str(tmp_path / "a.txt"), *small, "--device", "cpu"]) == 0
