@@ -30,7 +30,8 @@ class Loader:
     ----------
     data : Dataset
         Such as `Arrays`. If its arrays are on ``device`` already, batches are taken there and
-        nothing is fetched ahead.
+        nothing is fetched ahead. By a method ``fingerprint()``, which gives a list of strings,
+        `load_state_dict` knows whether the records are the same.
     batch_size : int
         Records in a batch; the last of an epoch takes what is left.
     shuffle : bool
@@ -87,6 +88,7 @@ class Loader:
         self.batch = 0
         self._start = self.generator.state_dict()
         self._send: Upload | None = None
+        self._fingerprint: list[str] | None = None
         if len(self) == 0:
             raise ValueError(f"Loader: {len(data)} records give no batch of {batch_size}")
 
@@ -136,14 +138,28 @@ class Loader:
             yield from map(send.arrived, sent)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it is: the epoch, the batch within it, how its order was drawn, what was broken."""
+        """Where it is: the epoch, the batch within it, how its order was drawn, what was broken.
+
+        And of what: the records, by their fingerprint, and how they are put in batches.
+        """
         return {
             "epoch": self.epoch,
             "batch": self.batch,
             "generator": dict(self._start),
+            **self._settings(),
+            "skipped": dict(getattr(self.data, "skipped", {})),
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        if self._fingerprint is None:
+            found = getattr(self.data, "fingerprint", list)
+            self._fingerprint = [type(self.data).__name__, *found()]
+        return {
             "records": len(self.data),
             "batch_size": self.batch_size,
-            "skipped": dict(getattr(self.data, "skipped", {})),
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "data": self._fingerprint,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -152,7 +168,7 @@ class Loader:
         Raises
         ------
         ValueError
-            If it had another number of records or another batch size.
+            If it had other records, or other settings.
         """
         theirs, ours = (state["records"], state["batch_size"]), (len(self.data), self.batch_size)
         if theirs != ours:
@@ -160,6 +176,9 @@ class Loader:
                 f"{theirs[0]} records in batches of {theirs[1]}, here are {ours[0]} in batches of "
                 f"{ours[1]}"
             )
+        for name, mine in self._settings().items():
+            if state[name] != mine:
+                raise ValueError(f"{name}={state[name]}, here is {name}={mine}")
         if state.get("skipped"):
             self.data.skipped.update(state["skipped"])  # type: ignore[attr-defined]
         self.generator.load_state_dict(state["generator"])

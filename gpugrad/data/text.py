@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpugrad.array import Array
-from gpugrad.data.arrays import DataError
+from gpugrad.data.arrays import DataError, fingerprint
 from gpugrad.data.files import read_text
 from gpugrad.device import Device
 
@@ -141,6 +141,10 @@ class Stretches:
     def take(self, rows: Any) -> tuple[Any, ...]:
         both = self.tokens[rows[:, None] * self.every + self._within]
         return both[:, :-1], both[:, 1:]
+
+    def fingerprint(self) -> list[str]:
+        """What tells these records from others."""
+        return [fingerprint(self.tokens), f"context {self.context}", f"every {self.every}"]
 
 
 class Text(NamedTuple):

@@ -414,6 +414,7 @@ class Trainer:
         return {
             "recipe": recipe_of(self.model),
             "config": self.config,
+            "settings": self._settings(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
@@ -428,6 +429,17 @@ class Trainer:
             "total": self._total,
             "samples": self._samples,
             "seconds": self._seconds,
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides how the run goes on, besides the user's config."""
+        return {
+            "optimizer": type(self.optimizer).__name__,
+            "schedule": None if self.schedule is None else type(self.schedule).__name__,
+            "precision": self.precision,
+            "max_norm": self.max_norm,
+            "watch": self.watch,
+            "better": self.better,
         }
 
     def _generators(self) -> list[random.Generator]:
@@ -499,14 +511,15 @@ class Trainer:
         return Array(value, device=self.loader.device)
 
     def _refuse_other_settings(self, state: Mapping[str, Any], source: str | Path) -> None:
-        theirs = state["config"]
-        names = [*self.config, *(n for n in theirs if n not in self.config)]
-        differing = [n for n in names if theirs.get(n) != self.config.get(n)]
+        pairs = (state["settings"], self._settings()), (state["config"], self.config)
+        differing = [
+            f"{n}={_short(theirs.get(n))}, not {_short(ours.get(n))}"
+            for theirs, ours in pairs
+            for n in {**ours, **theirs}
+            if theirs.get(n) != ours.get(n)
+        ]
         if differing:
-            told = ", ".join(
-                f"{n}={_short(theirs.get(n))}, not {_short(self.config.get(n))}"
-                for n in differing[:_TOLD]
-            )
+            told = ", ".join(differing[:_TOLD])
             if len(differing) > _TOLD:
                 told += f", and {len(differing) - _TOLD} more"
             raise CheckpointError(

@@ -284,6 +284,11 @@ def test_it_trains_in_any_thread():
     [
         ({"config": {"lr": 0.1}}, r"other settings, lr=0.02, not 0.1: use the same"),
         ({"extras": {}}, r"extras \['ema'\], expected 1 and \[\]"),
+        ({"precision": "float16"}, "other settings, precision=None, not 'float16'"),
+        ({"max_norm": None}, "other settings, max_norm=1.0, not None"),
+        ({"watch": "loss"}, "other settings, watch='held_out_loss', not 'loss'"),
+        ({"better": "higher"}, "other settings, better='lower', not 'higher'"),
+        ({"schedule": None}, "other settings, schedule='OneCycleLR', not None"),
     ],
 )
 def test_another_runs_checkpoint_is_refused(change, said, tmp_path):
@@ -325,6 +330,46 @@ def test_other_data_is_refused_and_nothing_changed(tmp_path):
     with pytest.raises(CheckpointError, match=said):
         again.resume()
     assert bits(again.state_dict()) == before
+
+
+DATA = X[20:], Y[20:]
+SPOILT = X[20:].copy()
+SPOILT[39, 4] += 1
+
+
+@pytest.mark.parametrize(
+    ("loader", "said"),
+    [
+        ({"shuffle": False}, "shuffle=True, here is shuffle=False"),
+        ({"drop_last": True}, "drop_last=False, here is drop_last=True"),
+        ({"data": (SPOILT, Y[20:])}, r"data=\['Arrays', 'float32 \(40, 5\) .*here is data="),
+        ({"data": (X[20:].astype(float), Y[20:])}, r"is data=\['Arrays', 'float64 \(40, 5\) "),
+        ({"data": (X[20:, :4], Y[20:])}, r"is data=\['Arrays', 'float32 \(40, 4\) "),
+    ],
+)
+def test_other_batches_are_refused(loader, said, device, tmp_path):
+    trainer("cpu", tmp_path, epochs=1).fit()
+
+    def again(data=DATA, **options):
+        run = trainer(device, tmp_path)
+        data = Arrays(*(gg.Array(a, device=device) for a in data))
+        run.loader = Loader(data, 16, device=device, **options)
+        return run
+
+    run = again(**loader)
+    before = bits(run.state_dict())
+    with pytest.raises(CheckpointError, match=f"is of another loader: .*{said}"):
+        run.resume()
+    assert bits(run.state_dict()) == before
+    assert again().resume()  # arrays on a device are the same as those that are sent there
+
+
+def test_another_optimizer_is_refused(tmp_path):
+    trainer("cpu", tmp_path, epochs=1).fit()
+    run = trainer("cpu", tmp_path)
+    run.optimizer = optim.Adam(run.model.parameters(), lr=0.02)
+    with pytest.raises(CheckpointError, match="other settings, optimizer='AdamW', not 'Adam'"):
+        run.resume()
 
 
 @pytest.mark.cuda
