@@ -1,6 +1,6 @@
 """Parts of neural networks: plain functions of arrays, on whichever device the arrays are."""
 
-from gpugrad.nn import init
+from gpugrad.nn import functional, init
 from gpugrad.nn.activation_layers import (
     CELU,
     ELU,
@@ -23,6 +23,7 @@ from gpugrad.nn.activation_layers import (
     Sigmoid,
     SiLU,
     Softmax,
+    Softmax2d,
     Softmin,
     Softplus,
     Softshrink,
@@ -51,7 +52,17 @@ from gpugrad.nn.activations import (
 )
 from gpugrad.nn.attention import scaled_dot_product_attention
 from gpugrad.nn.checkpoint import Checkpoint
-from gpugrad.nn.containers import Flatten, Identity, Lambda, ModuleList, Residual, Sequential
+from gpugrad.nn.containers import (
+    Flatten,
+    Identity,
+    Lambda,
+    ModuleDict,
+    ModuleList,
+    ParameterList,
+    Residual,
+    Sequential,
+    Unflatten,
+)
 from gpugrad.nn.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from gpugrad.nn.conv_layers import (
     Conv1d,
@@ -61,6 +72,7 @@ from gpugrad.nn.conv_layers import (
 )
 from gpugrad.nn.ctc import ctc_loss
 from gpugrad.nn.distances import (
+    binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cosine_embedding_loss,
     cosine_similarity,
@@ -78,6 +90,7 @@ from gpugrad.nn.embedding_layer import (
 )
 from gpugrad.nn.linear import Linear, linear
 from gpugrad.nn.loss_layers import (
+    BCELoss,
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
@@ -91,7 +104,7 @@ from gpugrad.nn.loss_layers import (
     TripletMarginLoss,
 )
 from gpugrad.nn.losses import cross_entropy
-from gpugrad.nn.module import Buffer, Module, parameter
+from gpugrad.nn.module import Buffer, Module, Parameter, parameter
 from gpugrad.nn.norm import batch_norm, group_norm, layer_norm, rms_norm
 from gpugrad.nn.norm_layers import (
     BatchNorm1d,
@@ -108,6 +121,7 @@ from gpugrad.nn.plain_activations import (
     logsigmoid,
     prelu,
     relu6,
+    rrelu,
     softmin,
     softshrink,
     softsign,
@@ -117,6 +131,8 @@ from gpugrad.nn.plain_activations import (
 from gpugrad.nn.pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
     avg_pool1d,
     avg_pool2d,
     max_pool1d,
@@ -125,12 +141,14 @@ from gpugrad.nn.pool import (
 from gpugrad.nn.pool_layers import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
     AvgPool1d,
     AvgPool2d,
     MaxPool1d,
     MaxPool2d,
 )
-from gpugrad.nn.recurrent import GRU, LSTM, RNN
+from gpugrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from gpugrad.nn.softmax import log_softmax, softmax
 from gpugrad.nn.summary import summary
 from gpugrad.nn.transformer import (
@@ -153,8 +171,11 @@ __all__ = [
     "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
+    "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -170,6 +191,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -179,6 +201,7 @@ __all__ = [
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "LSTMCell",
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
@@ -190,11 +213,15 @@ __all__ = [
     "MaxPool2d",
     "Mish",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "Parameter",
+    "ParameterList",
     "RMSNorm",
+    "RNNCell",
     "RReLU",
     "ReLU",
     "ReLU6",
@@ -204,6 +231,7 @@ __all__ = [
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "Softmax2d",
     "Softmin",
     "Softplus",
     "Softshrink",
@@ -217,11 +245,15 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",
+    "Unflatten",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
     "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
     "conv1d",
@@ -235,6 +267,7 @@ __all__ = [
     "dropout",
     "elu",
     "embedding",
+    "functional",
     "geglu",
     "gelu",
     "glu",
@@ -263,6 +296,7 @@ __all__ = [
     "relu6",
     "rms_norm",
     "rotary_embedding",
+    "rrelu",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",

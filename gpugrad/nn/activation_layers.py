@@ -9,14 +9,12 @@ import numpy as np
 
 from gpugrad import random
 from gpugrad.array import Array
-from gpugrad.core.box import strip
 from gpugrad.core.under import device_under
 from gpugrad.device import Device
 from gpugrad.nn import activations
 from gpugrad.nn import plain_activations as plain
 from gpugrad.nn.module import Module, parameter
 from gpugrad.nn.softmax import log_softmax, softmax
-from gpugrad.ops.elementwise import where
 
 
 class _Activation(Module):
@@ -88,9 +86,7 @@ class PReLU(Module):
 
 
 class RReLU(Module):
-    """``x``, times a slope where it is negative that is drawn anew for each element.
-
-    In evaluation mode the slope is the middle of the two bounds (Xu et al. 2015).
+    """`rrelu`, which draws slopes in training mode.
 
     Parameters
     ----------
@@ -113,12 +109,7 @@ class RReLU(Module):
         self.generator = generator
 
     def forward(self, x: Any) -> Any:
-        if not self.training:
-            return activations.leaky_relu(x, (self.lower + self.upper) / 2)
-        draw = self.generator or random.default_generator
-        slopes = draw.uniform(self.lower, self.upper, x.shape, x.dtype, device=device_under(x))
-        slopes = slopes if isinstance(x, Array) else strip(slopes)
-        return where(x >= 0, x, x * slopes)
+        return plain.rrelu(x, self.lower, self.upper, self.training, generator=self.generator)
 
     def extra_repr(self) -> str:
         return f"lower={self.lower}, upper={self.upper}"
@@ -274,6 +265,15 @@ class Softmax(_Activation):
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
+
+
+class Softmax2d(Module):
+    """`softmax` over the channels of images (..., C, H, W)."""
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d: images are (N, C, H, W) or (C, H, W), got {x.shape}")
+        return softmax(x, -3)
 
 
 class Softmin(Softmax):

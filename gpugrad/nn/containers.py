@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gpugrad.nn.module import Module
+from gpugrad.array import Array
+from gpugrad.nn.module import Module, is_parameter, parameter
 
 
 class Lambda(Module):
@@ -119,6 +121,117 @@ class ModuleList(Module):
         return ModuleList(found) if isinstance(found, list) else found
 
 
+class ModuleDict(Module):
+    """Modules by name, which the module that holds them calls as it likes.
+
+    Parameters
+    ----------
+    modules : mapping of str to Module, optional
+        What it holds at first.
+
+    Examples
+    --------
+    >>> from gpugrad import nn
+    >>> heads = nn.ModuleDict({"a": nn.Linear(2, 1), "b": nn.Linear(2, 3)})
+    >>> list(heads.state_dict())
+    ['a.weight', 'a.bias', 'b.weight', 'b.bias']
+    """
+
+    _unnamed = "_by_name"
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self._by_name: dict[str, Module] = {}
+        self.update({} if modules is None else modules)
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add modules, or replace those of the same names."""
+        self._by_name.update(modules)
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._by_name.keys()
+
+    def values(self) -> Iterable[Module]:
+        """The modules."""
+        return self._by_name.values()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        """The names with their modules."""
+        return self._by_name.items()
+
+    def pop(self, key: str) -> Module:
+        """Take a module out, and return it."""
+        return self._by_name.pop(key)
+
+    def __getitem__(self, key: str) -> Module:
+        return self._by_name[key]
+
+    def __setitem__(self, key: str, module: Module) -> None:
+        self._by_name[key] = module
+
+    def __delitem__(self, key: str) -> None:
+        del self._by_name[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._by_name
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+
+class ParameterList(Module):
+    """A list of parameters; what is no `Array` becomes one.
+
+    Parameters
+    ----------
+    values : iterable of array, optional
+        What it holds at first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad import nn
+    >>> scales = nn.ParameterList([np.ones(2), np.zeros(3)])
+    >>> [p.shape for p in scales], list(scales.state_dict())
+    ([(2,), (3,)], ['0', '1'])
+    """
+
+    _unnamed = "_list"
+
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self._list: list[Array] = []
+        self.extend(() if values is None else values)
+
+    def append(self, value: Any) -> ParameterList:
+        """Add a parameter at the end; returns itself."""
+        self._list.append(value if is_parameter(value) else parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        """Add parameters at the end; returns itself."""
+        for value in values:
+            self.append(value)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._list)
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter(self._list)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        found = self._list[index]
+        return ParameterList(found) if isinstance(found, list) else found
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self._list[index] = value if is_parameter(value) else parameter(value)
+
+
 class Residual(Module):
     """``x + layer(x)`` (He et al. 2016).
 
@@ -153,3 +266,30 @@ class Flatten(Module):
     def forward(self, x: Any) -> Any:
         first, last = self.start_dim % x.ndim, self.end_dim % x.ndim
         return x.reshape(*x.shape[:first], -1, *x.shape[last + 1 :])
+
+
+class Unflatten(Module):
+    """One axis as several.
+
+    Parameters
+    ----------
+    dim : int
+        The axis.
+    unflattened_size : tuple of int
+        What its length is divided into; one of them may be -1, for what is left.
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        self.dim = dim
+        self.unflattened_size = tuple(unflattened_size)
+
+    def forward(self, x: Any) -> Any:
+        at, size = self.dim % x.ndim, self.unflattened_size
+        known = -math.prod(size) if -1 in size else math.prod(size)
+        if size.count(-1) > 1 or (x.shape[at] % known if -1 in size else x.shape[at] != known):
+            raise ValueError(f"Unflatten: axis {self.dim} of shape {x.shape} is not {size}")
+        return x.reshape(*x.shape[:at], *size, *x.shape[at + 1 :])
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import gpugrad.numpy as gnp
@@ -200,23 +201,45 @@ class _Transposed(_Conv):
         )  # fmt: skip
         self.output_padding = output_padding
 
-    def _settings(self) -> tuple[Any, ...]:
+    def _settings(self, x: Any, output_size: Sequence[int] | None) -> tuple[Any, ...]:
+        more = self.output_padding if output_size is None else self._more(x, output_size)
         return (
-            self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups,
-            self.dilation,
+            x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation,
         )  # fmt: skip
+
+    def _more(self, x: Any, output_size: Sequence[int]) -> tuple[int, ...]:
+        """The output padding that gives this size."""
+        size = tuple(output_size)[-self._axes :]
+        each = [
+            (value,) * self._axes if isinstance(value, int) else tuple(value)
+            for value in (self.stride, self.padding, self.dilation)
+        ]
+        many = zip(x.shape[-self._axes :], self.kernel_size, *each, strict=True)
+        least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in many]
+        most = [n + s - 1 for n, s in zip(least, each[0], strict=True)]
+        if len(size) != self._axes or not all(map(_between, least, size, most)):
+            raise ValueError(
+                f"{type(self).__name__}: output_size={tuple(output_size)} for an input of shape "
+                f"{x.shape}; its last {self._axes} are from {least} to {most}"
+            )
+        return tuple([n - m for n, m in zip(size, least, strict=True)])
+
+
+def _between(least: int, n: int, most: int) -> bool:
+    return least <= n <= most
 
 
 class ConvTranspose1d(_Transposed):
     """`conv_transpose1d` with weights of its own; the parameters are `Conv1d`'s.
 
-    ``output_padding`` lengthens the output at its end.
+    ``output_padding`` lengthens the output at its end. ``output_size``, given with the input, says
+    how long the output is, of the lengths that the convolution maps to the input's.
     """
 
     _axes = 1
 
-    def forward(self, x: Any) -> Any:
-        return conv.conv_transpose1d(x, *self._settings())
+    def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
+        return conv.conv_transpose1d(*self._settings(x, output_size))
 
 
 class ConvTranspose2d(_Transposed):
@@ -224,5 +247,5 @@ class ConvTranspose2d(_Transposed):
 
     _axes = 2
 
-    def forward(self, x: Any) -> Any:
-        return conv.conv_transpose2d(x, *self._settings())
+    def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
+        return conv.conv_transpose2d(*self._settings(x, output_size))

@@ -20,6 +20,7 @@ from gpugrad.ops.elementwise import where
 from gpugrad.scipy.special import xlogy
 
 __all__ = [
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cosine_similarity",
@@ -114,6 +115,44 @@ def smooth_l1_loss(
     input, target = widened(input, target)
     losses = _huber(input, target, beta) / beta
     return _reduced(losses, reduction, "smooth_l1_loss", input, target)
+
+
+def binary_cross_entropy(
+    input: Any, target: Any, weight: Any = None, *, reduction: Reduction = "mean"
+) -> Any:
+    """``-target log(input) - (1 - target) log(1 - input)``, with logarithms of -100 at least.
+
+    From logits `binary_cross_entropy_with_logits` is exact, also where a probability rounds to 0
+    or 1.
+
+    Parameters
+    ----------
+    input, target : array
+        Probabilities of the same shape. Others than from 0 to 1 are an error on the CPU, and give
+        NaN on CUDA.
+    weight : array, optional
+        Times each loss.
+    reduction : {"mean", "sum", "none"}
+        What is returned.
+
+    Notes
+    -----
+    The gradient of a logarithm of 0 is 0 here, where PyTorch has 1e12.
+    """
+    what = "binary_cross_entropy"
+    _same_shape(input, target, what)
+    raw = raw_of(input)
+    if isinstance(raw, np.ndarray) and not ((raw >= 0) & (raw <= 1)).all():
+        raise ValueError(f"{what}: input holds probabilities, from 0 to 1; it is of logits?")
+    input, target = widened(input, target)
+    losses = -target * _log(input) - (1 - target) * _log(1 - input)
+    losses = losses if weight is None else weight * losses
+    return _reduced(losses, reduction, what, input, target)
+
+
+def _log(p: Any) -> Any:
+    known = p != 0
+    return where(known, gnp.maximum(gnp.log(where(known, p, 1)), -100), -100)
 
 
 def binary_cross_entropy_with_logits(

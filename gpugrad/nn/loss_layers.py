@@ -116,6 +116,15 @@ class SmoothL1Loss(_Loss):
         super().__init__({"reduction": reduction, "beta": beta})
 
 
+class BCELoss(_Loss):
+    """`binary_cross_entropy` of probabilities."""
+
+    _function = staticmethod(distances.binary_cross_entropy)
+
+    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
+        super().__init__({"reduction": reduction}, weight=weight)
+
+
 class BCEWithLogitsLoss(_Loss):
     """`binary_cross_entropy_with_logits` of logits and probabilities."""
 

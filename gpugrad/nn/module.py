@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import optree
 from optree.registry import __GLOBAL_NAMESPACE as EVERYWHERE
 
 from gpugrad.array import Array
+from gpugrad.core.abstract import ShapeDtype
 from gpugrad.core.box import Box
 from gpugrad.device import Device
 from gpugrad.numpy.creation import zeros_like
+from gpugrad.ops.creation import raw_of
 
 M = TypeVar("M", bound="Module")
+
+_REGISTERED = "buffer of "
+"""Before the attribute that holds what was registered as a buffer: its own name reads the array."""
 
 
 class Buffer:
@@ -156,7 +161,74 @@ class Module:
             yield from _parts(self._named_as(name), value)
 
     def _named_as(self, attribute: str) -> str:
-        return "" if attribute == self._unnamed else attribute
+        return "" if attribute == self._unnamed else attribute.removeprefix(_REGISTERED)
+
+    def get_submodule(self, target: str) -> Module:
+        """The module inside of this dotted name; "" is this one.
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        found = dict(self._named_modules("")).get(target)
+        if found is None:
+            raise AttributeError(f"{type(self).__name__} has no module {target!r} inside")
+        return found
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Set the attribute ``name``: for names that are made when the program runs."""
+        setattr(self, name, module)
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Hold an array that is not trained: ``self.name`` reads it, and writing replaces it.
+
+        It is held as in a `Buffer`: copies that a transform makes share it, and what is written
+        becomes a constant.
+
+        Parameters
+        ----------
+        name : str
+            Of the attribute, and in `state_dict`.
+        tensor : array or None
+            The array; None makes a plain attribute.
+        persistent : bool
+            Whether ``state_dict`` includes it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gpugrad import nn
+        >>> module = nn.Module()
+        >>> module.register_buffer("mask", np.ones(2))
+        >>> module.mask * 3
+        Array([3., 3.], dtype=float64, device=cpu)
+        >>> list(module.state_dict())
+        ['mask']
+        """
+        if name in vars(self):
+            raise KeyError(f"{type(self).__name__} has an attribute {name!r} already")
+        if tensor is None:
+            setattr(self, name, None)
+        else:
+            vars(self)[_REGISTERED + name] = Buffer(Array(tensor), persistent=persistent)
+
+    if not TYPE_CHECKING:  # else every attribute would be taken to exist
+
+        def __getattr__(self, name: str) -> Any:
+            held = vars(self).get(_REGISTERED + name)
+            if held is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return held.value
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            held = vars(self).get(_REGISTERED + name)
+            if held is None:
+                object.__setattr__(self, name, value)
+                return
+            raw = raw_of(value) if isinstance(value, Box) else value
+            if not isinstance(raw, ShapeDtype):  # under eval_shape nothing is known
+                held.value = Array(raw)
 
     # ----------------------------------------------------------------------------------- state
 
@@ -250,6 +322,28 @@ class Module:
 
         return self._renew(change)
 
+    def cpu(self) -> Self:
+        """Move to the CPU, as `to` does; returns itself."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | str | Device | None = None) -> Self:
+        """Move to CUDA, to the device of that number if one is given; returns itself."""
+        if device is None:
+            return self.to("cuda")
+        return self.to(f"cuda:{device}" if isinstance(device, int) else device)
+
+    def half(self) -> Self:
+        """Cast to float16, as `to` does; returns itself."""
+        return self.to(dtype="float16")
+
+    def float(self) -> Self:
+        """Cast to float32, as `to` does; returns itself."""
+        return self.to(dtype="float32")
+
+    def double(self) -> Self:
+        """Cast to float64, as `to` does; returns itself."""
+        return self.to(dtype="float64")
+
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Say whether ``backward`` shall reach the parameters; returns itself."""
         for p in self.parameters():
@@ -296,6 +390,11 @@ class Module:
 def parameter(value: Any, dtype: Any = None, *, device: str | Device | None = None) -> Array:
     """An array that a module trains: a copy of ``value`` with ``requires_grad``."""
     return Array(value, dtype, device=device, copy=True, requires_grad=True)
+
+
+def Parameter(data: Any, requires_grad: bool = True) -> Array:
+    """`parameter`, as PyTorch's programs call it."""
+    return Array(data, copy=True, requires_grad=requires_grad)
 
 
 def _join(path: str, name: object) -> str:

@@ -10,8 +10,12 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import gpugrad.numpy as gnp
+from gpugrad import random
+from gpugrad.array import Array
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.nn.activations import elu
+from gpugrad.core.box import strip
+from gpugrad.core.under import device_under
+from gpugrad.nn.activations import elu, leaky_relu
 from gpugrad.nn.softmax import softmax
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.elementwise import where
@@ -24,6 +28,7 @@ __all__ = [
     "logsigmoid",
     "prelu",
     "relu6",
+    "rrelu",
     "softmin",
     "softshrink",
     "softsign",
@@ -144,3 +149,32 @@ def prelu(input: Any, weight: Any) -> Any:
     if len(shape) > 2 and many != 1:
         weight = gnp.reshape(weight, (many, *[1] * (len(shape) - 2)))
     return where(input > 0, input, weight * input)
+
+
+def rrelu(
+    input: Any,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    generator: random.Generator | None = None,
+) -> Any:
+    """``x``, times a slope where it is negative (Xu et al. 2015).
+
+    Parameters
+    ----------
+    input : array
+        Of floating point.
+    lower, upper : float
+        Bounds of the slopes.
+    training : bool
+        Whether a slope is drawn for each element: else it is the middle of the bounds.
+    generator : gpugrad.random.Generator, optional
+        What draws the slopes; the default generator if none is given.
+    """
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2)
+    draw = generator or random.default_generator
+    like = shape_dtype(input)
+    slopes = draw.uniform(lower, upper, like.shape, like.dtype, device=device_under(input))
+    return where(input >= 0, input, input * (slopes if isinstance(input, Array) else strip(slopes)))

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.core.under import device_under
+from gpugrad.device import to_device
 from gpugrad.kernels.many import FLOATS
 from gpugrad.kernels.pool import Window
 from gpugrad.nn.lengths import lengths
 from gpugrad.ops.cast import cast
+from gpugrad.ops.indexing import take, take_along_axis
 from gpugrad.ops.pool import max_pool_p, mean_pool_p
-from gpugrad.ops.shape import expand_dims, squeeze
+from gpugrad.ops.reductions import argmax
+from gpugrad.ops.shape import expand_dims, reshape, squeeze
 
 Lengths = int | Sequence[int]
 
@@ -199,6 +203,41 @@ def adaptive_avg_pool2d(input: Any, output_size: int | Sequence[int | None] | No
     return _adaptive(2, "adaptive_avg_pool2d", input, output_size)
 
 
+def adaptive_max_pool1d(input: Any, output_size: Lengths, return_indices: bool = False) -> Any:
+    """The largest elements of ``output_size`` windows that cover sequences (..., L).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.nn import adaptive_max_pool1d
+    >>> adaptive_max_pool1d(np.arange(5.0)[None], 2)
+    array([[2., 4.]])
+    """
+    return _adaptive_largest(1, "adaptive_max_pool1d", input, output_size, return_indices)
+
+
+def adaptive_max_pool2d(
+    input: Any, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+) -> Any:
+    """The largest elements of so many windows of about the same size that cover images.
+
+    Parameters
+    ----------
+    input : array
+        Shape (..., H, W).
+    output_size : int or (int, int)
+        How many windows, along rows and columns; None is the image's own length.
+    return_indices : bool
+        Whether to return also where in its image, ``row * W + column``, each element is.
+
+    Returns
+    -------
+    array
+        Shape (..., *output_size); or a pair with the places, in int64.
+    """
+    return _adaptive_largest(2, "adaptive_max_pool2d", input, output_size, return_indices)
+
+
 def _largest(
     axes: int, name: str, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any,
     ceil: bool, indices: bool,
@@ -229,15 +268,49 @@ def _mean(
 
 def _adaptive(axes: int, name: str, x: Any, out: Any) -> Any:
     x = _images(axes, name, x)
+    y = mean_pool_p(x, how=Window(_many(axes, name, x, out), adaptive=True))
+    return squeeze(y, -2) if axes == 1 else y
+
+
+def _many(axes: int, name: str, x: Any, out: Any) -> tuple[int, int]:
+    """How many windows there are along rows and columns."""
     given = tuple(out) if isinstance(out, Sequence) else (out,) * axes
     if len(given) != axes:
         raise ValueError(f"{name}: output_size is one number or {axes}, got {out!r}")
     many = [n if m is None else index(m) for n, m in zip(x.shape[-axes:], given, strict=True)]
     if min(many) < 0 or 0 in x.shape[-2:]:
         raise ValueError(f"{name}: {tuple(many)} windows of images {x.shape[-axes:]}")
-    how = Window((1, many[0]) if axes == 1 else (many[0], many[1]), adaptive=True)
-    y = mean_pool_p(x, how=how)
-    return squeeze(y, -2) if axes == 1 else y
+    return (1, many[0]) if axes == 1 else (many[0], many[1])
+
+
+def _adaptive_largest(axes: int, name: str, x: Any, out: Any, indices: bool) -> Any:
+    """By a copy of the windows, in which those that are shorter repeat their last element."""
+    x = _images(axes, name, x)
+    height, width = x.shape[-2:]
+    many = _many(axes, name, x, out)
+    rows, columns = (_windows(n, m) for n, m in zip((height, width), many, strict=True))
+    at = (rows[:, None, :, None] * width + columns[None, :, None, :]).reshape(*many, -1)
+    whole = reshape(x, (*x.shape[:-2], height * width))
+    windows = take(whole, at.ravel(), axis=-1)
+    windows = reshape(windows, (*x.shape[:-2], *at.shape))
+    # The first of the largest, which gets the gradient: a copy of it only comes later.
+    first = argmax(windows, axis=-1, keepdims=True)
+    y = squeeze(take_along_axis(windows, first, axis=-1), -1)
+    y = squeeze(y, -2) if axes == 1 else y
+    if not indices:
+        return y
+    device = device_under(x)
+    places = to_device(np.broadcast_to(at, windows.shape).copy(), device)
+    places = squeeze(take_along_axis(places, first, axis=-1), -1)
+    return y, squeeze(places, -2) if axes == 1 else places
+
+
+def _windows(length: int, many: int) -> Any:
+    """The places in each window, (many, longest), with the last one repeated in shorter ones."""
+    begin = np.arange(many) * length // max(many, 1)
+    end = -(-(np.arange(many) + 1) * length // max(many, 1))
+    longest = int((end - begin).max(initial=1))
+    return np.minimum(begin[:, None] + np.arange(longest), end[:, None] - 1)
 
 
 def _images(axes: int, name: str, x: Any) -> Any:

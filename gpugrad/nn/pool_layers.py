@@ -11,6 +11,8 @@ from gpugrad.nn.module import Module
 __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
     "MaxPool1d",
@@ -144,3 +146,23 @@ class AdaptiveAvgPool2d(_Adaptive):
 
     def forward(self, x: Any) -> Any:
         return pool.adaptive_avg_pool2d(x, self.output_size)
+
+
+class _AdaptiveMax(_Adaptive):
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
+    """`adaptive_max_pool1d`."""
+
+    def forward(self, x: Any) -> Any:
+        return pool.adaptive_max_pool1d(x, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    """`adaptive_max_pool2d`."""
+
+    def forward(self, x: Any) -> Any:
+        return pool.adaptive_max_pool2d(x, self.output_size, self.return_indices)

@@ -17,7 +17,10 @@ from gpugrad.nn.linear import linear
 from gpugrad.nn.module import Module, parameter
 from gpugrad.ops.creation import zeros_near
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
+
+
+Nonlinearity = Literal["tanh", "relu"]
 
 
 class _Recurrent(Module):
@@ -194,7 +197,7 @@ class RNN(_Recurrent):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -208,13 +211,10 @@ class RNN(_Recurrent):
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             device=device, dtype=dtype, generator=generator,
         )  # fmt: skip
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"RNN: nonlinearity={nonlinearity!r} is neither 'tanh' nor 'relu'")
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = _known("RNN", nonlinearity)
 
     def _cell(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        act = tanh if self.nonlinearity == "tanh" else relu
-        return (act(x + h),)
+        return _plain(self.nonlinearity, x, h)
 
 
 class GRU(_Recurrent):
@@ -227,11 +227,7 @@ class GRU(_Recurrent):
     _gates = 3
 
     def _cell(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        n = self.hidden_size
-        gates = sigmoid(x[:, : 2 * n] + h[:, : 2 * n])
-        r, z = gates[:, :n], gates[:, n:]
-        new = tanh(x[:, 2 * n :] + r * h[:, 2 * n :])
-        return (new + z * (state[0] - new),)
+        return _gated(x, h, *state)
 
 
 class LSTM(_Recurrent):
@@ -262,9 +258,180 @@ class LSTM(_Recurrent):
     _states = 2
 
     def _cell(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        n = self.hidden_size
-        both = x + h
-        gates = sigmoid(both[:, : 2 * n])
-        i, f = gates[:, :n], gates[:, n:]
-        c = f * state[1] + i * tanh(both[:, 2 * n : 3 * n])
-        return sigmoid(both[:, 3 * n :]) * tanh(c), c
+        return _long(x, h, state[1])
+
+
+def _known(name: str, nonlinearity: Nonlinearity) -> Nonlinearity:
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"{name}: nonlinearity={nonlinearity!r} is neither 'tanh' nor 'relu'")
+    return nonlinearity
+
+
+def _plain(nonlinearity: Nonlinearity, x: Any, h: Any) -> tuple[Any]:
+    return ((tanh if nonlinearity == "tanh" else relu)(x + h),)
+
+
+def _gated(x: Any, h: Any, state: Any) -> tuple[Any]:
+    n = state.shape[-1]
+    gates = sigmoid(x[:, : 2 * n] + h[:, : 2 * n])
+    r, z = gates[:, :n], gates[:, n:]
+    new = tanh(x[:, 2 * n :] + r * h[:, 2 * n :])
+    return (new + z * (state - new),)
+
+
+def _long(x: Any, h: Any, c: Any) -> tuple[Any, Any]:
+    n = c.shape[-1]
+    both = x + h
+    gates = sigmoid(both[:, : 2 * n])
+    i, f = gates[:, :n], gates[:, n:]
+    c = f * c + i * tanh(both[:, 2 * n : 3 * n])
+    return sigmoid(both[:, 3 * n :]) * tanh(c), c
+
+
+class _Cell(Module):
+    """One time of a recurrent layer.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        Lengths of the input and of the state.
+    bias : bool
+        Whether there are biases.
+    device, dtype
+        Of the parameters.
+    generator : gpugrad.random.Generator, optional
+        What draws them.
+    """
+
+    _gates: ClassVar[int]
+    _states: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: str | Device | None = None,
+        dtype: Any = "float32",
+        *,
+        generator: random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        draw = random.default_generator if generator is None else generator
+        limit = 1 / math.sqrt(hidden_size)
+        rows = self._gates * hidden_size
+
+        def start(*shape: int) -> Any:
+            return parameter(draw.uniform(-limit, limit, shape, dtype, device=device))
+
+        self.weight_ih, self.weight_hh = start(rows, input_size), start(rows, hidden_size)
+        self.bias_ih: Any = start(rows) if bias else None
+        self.bias_hh: Any = start(rows) if bias else None
+
+    def _next(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def _run(self, input: Any, hx: Any) -> tuple[Any, ...]:
+        """The next state, from (N, input_size) or (input_size,) and the last one, or zeros."""
+        name, alone = type(self).__name__, input.ndim == 1
+        x = gnp.expand_dims(input, 0) if alone else input
+        if x.ndim != 2 or x.shape[1] != self.input_size:
+            raise ValueError(
+                f"{name}: input is (N, {self.input_size}) or ({self.input_size},), got shape "
+                f"{input.shape}"
+            )
+        shape = (x.shape[0], self.hidden_size)
+        if hx is None:
+            state = (zeros_near([x], shape, x.dtype),) * self._states
+        else:
+            given = (hx,) if self._states == 1 else tuple(hx)
+            state = tuple([gnp.expand_dims(s, 0) for s in given]) if alone else given
+        if len(state) != self._states or any(s.shape != shape for s in state):
+            raise ValueError(
+                f"{name}: a state has shape {shape[1:] if alone else shape}, got "
+                f"{[s.shape for s in given]}"
+            )
+        parts = linear(x, self.weight_ih, self.bias_ih)
+        found = self._next(parts, linear(state[0], self.weight_hh, self.bias_hh), state)
+        return tuple([gnp.squeeze(s, 0) for s in found]) if alone else found
+
+    def extra_repr(self) -> str:
+        bias = "" if self.bias_ih is not None else ", bias=False"
+        return f"{self.input_size}, {self.hidden_size}{bias}"
+
+
+class RNNCell(_Cell):
+    """One time of an `RNN`: the next state (N, hidden_size) from an input and a state.
+
+    Parameters
+    ----------
+    input_size, hidden_size, bias
+        As for `RNN`.
+    nonlinearity : {"tanh", "relu"}
+        The function.
+    device, dtype, generator
+        As for `RNN`.
+    """
+
+    _gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: Nonlinearity = "tanh",
+        device: str | Device | None = None,
+        dtype: Any = "float32",
+        *,
+        generator: random.Generator | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype, generator=generator)
+        self.nonlinearity = _known("RNNCell", nonlinearity)
+
+    def _next(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        return _plain(self.nonlinearity, x, h)
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """The next state from an input (N, input_size) or (input_size,); the first is zeros."""
+        return self._run(input, hx)[0]
+
+
+class GRUCell(_Cell):
+    """One time of a `GRU`: the next state (N, hidden_size) from an input and a state.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad import nn
+    >>> cell, h = nn.GRUCell(3, 5), None
+    >>> for x in np.ones((7, 2, 3), "float32"):
+    ...     h = cell(x, h)
+    >>> h.shape
+    (2, 5)
+    """
+
+    _gates = 3
+
+    def _next(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        return _gated(x, h, *state)
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """The next state from an input (N, input_size) or (input_size,); the first is zeros."""
+        return self._run(input, hx)[0]
+
+
+class LSTMCell(_Cell):
+    """One time of an `LSTM`: the next pair ``(h, c)`` from an input and a pair."""
+
+    _gates = 4
+    _states = 2
+
+    def _next(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        return _long(x, h, state[1])
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, ...]:
+        """The next ``(h, c)`` from an input (N, input_size) or (input_size,), at first of zeros."""
+        return self._run(input, hx)

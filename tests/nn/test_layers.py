@@ -50,7 +50,12 @@ LAYERS = {
     "AvgPool2d by 5": ((2,), {"divisor_override": 5, "stride": 1}, (2, 3, 6, 6)),
     "AdaptiveAvgPool1d": ((3,), {}, (2, 3, 7)),
     "AdaptiveAvgPool2d": (((2, 3),), {}, (2, 3, 7, 5)),
+    "AdaptiveMaxPool1d": ((3,), {}, (2, 3, 7)),
+    "AdaptiveMaxPool1d more": ((5,), {}, (3, 3)),
+    "AdaptiveMaxPool2d": (((3, None),), {}, (2, 3, 7, 5)),
     "Flatten": ((), {}, (2, 3, 4)),
+    "Unflatten": ((1, (2, -1, 3)), {}, (2, 12, 2)),
+    "Softmax2d": ((), {}, (2, 3, 4, 2)),
     "ReLU": ((), {}, (4, 5)),
     "LeakyReLU": ((0.2,), {}, (4, 5)),
     "ELU": ((0.7,), {}, (4, 5)),
@@ -192,6 +197,36 @@ def test_places_of_the_largest(device):
         np.testing.assert_array_equal(g.numpy(), w.numpy())
 
 
+def test_places_of_the_largest_of_so_many_windows(device):
+    x = np.random.default_rng(0).integers(0, 3, (2, 3, 7, 5)).astype("f8")  # with ties
+    given = torch.tensor(x, requires_grad=True)
+    want = torch.nn.AdaptiveMaxPool2d((3, 4), return_indices=True)(given)
+    want[0].sum().backward()
+    mine = gg.Array(x, device=device)
+    for g, w in zip(nn.AdaptiveMaxPool2d((3, 4), True)(mine), want, strict=True):
+        np.testing.assert_array_equal(g.numpy(), w.detach().numpy())
+    slope = gg.grad(lambda x: nn.adaptive_max_pool2d(x, (3, 4)).sum())(mine)
+    np.testing.assert_array_equal(slope.numpy(), given.grad.numpy())
+    line = gg.Array(x[0, :, :, 0], device=device)
+    got = nn.adaptive_max_pool1d(line, 4, return_indices=True)
+    want = torch.nn.functional.adaptive_max_pool1d(torch.tensor(x[0, :, :, 0]), 4, True)
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_array_equal(g.numpy(), w.numpy())
+
+
+@pytest.mark.parametrize("size", [(9, 4), (10, 5), (1, 2, 10, 4)])
+def test_a_transposed_convolution_of_a_size(size):
+    options = {"stride": 2, "padding": (1, 0)}
+    theirs = torch.nn.ConvTranspose2d(2, 2, (3, 2), **options).double()
+    mine = nn.ConvTranspose2d(2, 2, (3, 2), **options, dtype="float64")
+    mine.load_state_dict(theirs.state_dict())
+    x = np.random.default_rng(0).standard_normal((1, 2, 5, 2))
+    want = theirs(torch.tensor(x), output_size=size).detach().numpy()
+    np.testing.assert_allclose(mine(x, output_size=size).numpy(), want, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"output_size=\(11, 4\).*from \[9, 4\] to \[10, 5\]"):
+        mine(x, output_size=(11, 4))
+
+
 def test_swiglu():
     x = np.random.default_rng(0).standard_normal((3, 8))
     a, b = np.split(x, 2, axis=-1)
@@ -213,6 +248,10 @@ def test_errors():
         nn.hardtanh(np.ones(2), 2, 1)
     with pytest.raises(ValueError, match="got -1"):
         nn.softshrink(np.ones(2), -1)
+    with pytest.raises(ValueError, match=r"axis 1 of shape \(2, 5\) is not \(2, 3\)"):
+        nn.Unflatten(1, (2, 3))(np.ones((2, 5)))
+    with pytest.raises(ValueError, match=r"got \(2, 3\)"):
+        nn.Softmax2d()(np.ones((2, 3)))
 
 
 NORMS = {

@@ -24,6 +24,7 @@ CASES = {
     "L1Loss": ({}, (X, Y)),
     "HuberLoss": ({"delta": 0.3}, (X, Y)),
     "SmoothL1Loss": ({"beta": 0.3, "reduction": "none"}, (X, Y)),
+    "BCELoss": ({"weight": np.array([1.0, 2.0, 3.0]), "reduction": "sum"}, (np.exp(LOG), P)),
     "BCEWithLogitsLoss": ({"pos_weight": np.array([1.0, 2.0, 3.0])}, (X, P)),
     "KLDivLoss": ({"reduction": "batchmean"}, (LOG, P)),
     "CosineEmbeddingLoss": ({"margin": 0.2}, (X, Y, np.array([1.0, -1.0, 1.0, -1.0]))),
@@ -65,3 +66,26 @@ def test_what_it_shows():
         "CrossEntropyLoss(weight=array(3,), ignore_index=-100, reduction='sum', "
         "label_smoothing=0.0)"
     )
+
+
+def test_cross_entropy_of_probabilities_and_its_gradient(device):
+    torch = pytest.importorskip("torch")
+    p = np.array([0.2, 1e-30, 0.9, 1 - 1e-9])
+    t = np.array([0.0, 1.0, 0.3, 1.0])
+    given = torch.tensor(p, requires_grad=True)
+    want = torch.nn.functional.binary_cross_entropy(given, torch.tensor(t), reduction="none")
+    want[[0, 2, 3]].sum().backward()
+    target = gg.Array(t, device=device)
+    y, pull = gg.vjp(
+        lambda p: nn.binary_cross_entropy(p, target, reduction="none"), gg.Array(p, device=device)
+    )
+    np.testing.assert_allclose(y.numpy(), want.detach().numpy(), rtol=1e-12)
+    (g,) = pull(gg.Array(np.array([1.0, 0.0, 1.0, 1.0]), device=device))
+    np.testing.assert_allclose(g.numpy(), given.grad.numpy(), rtol=1e-7)
+    ends = gg.Array(np.array([0.0, 1.0]), device=device)
+    other = gg.Array(np.array([1.0, 0.0]), device=device)
+    y, pull = gg.vjp(lambda p: nn.binary_cross_entropy(p, other), ends)
+    assert y.item() == 100
+    assert np.isfinite(pull(gg.numpy.ones_like(y))[0].numpy()).all()
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        nn.BCELoss()(np.array([1.5]), np.array([1.0]))

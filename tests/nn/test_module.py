@@ -335,3 +335,77 @@ def test_requires_grad_can_be_set():
 def test_flatten_joins_the_axes():
     assert nn.Flatten()(np.ones((2, 3, 4))).shape == (2, 12)
     assert nn.Flatten(0, 1)(np.ones((2, 3, 4))).shape == (6, 4)
+
+
+class Centred(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", np.zeros(2))
+        self.register_buffer("seen", np.zeros((), int), persistent=False)
+        self.register_buffer("nothing", None)
+        self.weight = nn.Parameter(np.ones(2))
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.5 * self.mean + 0.5 * x.mean(0)
+            self.seen = self.seen + 1
+        return (x - self.mean) * self.weight
+
+
+def test_registered_buffers_are_arrays(device):
+    model = Centred().to(device)
+    x = gg.Array(np.full((3, 2), 4.0), device=device, requires_grad=True)
+    model(x).sum().backward()
+    gg.grad(lambda m, x: m(x).sum())(model, x.detach())
+    assert not model.mean.requires_grad
+    np.testing.assert_array_equal(model.mean.numpy(), 3)
+    assert (model.seen.item(), model.nothing, model.mean.device) == (2, None, device)
+    assert set(model.state_dict()) == {"mean", "weight"}
+    assert {n for n, _ in model.named_buffers()} == {"mean", "seen"}
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        other.eval()(x)
+        other.mean = np.zeros(2)
+        np.testing.assert_array_equal(model.mean.numpy(), 3)
+    with pytest.raises(AttributeError, match="'Centred' object has no attribute 'means'"):
+        _ = model.means
+    with pytest.raises(KeyError, match="'weight' already"):
+        model.register_buffer("weight", np.ones(2))
+
+
+def test_modules_by_name_and_lists_of_parameters_are_pytorch_s():
+    torch = pytest.importorskip("torch")
+
+    def build(room, array):
+        whole = type("Whole", (room.Module,), {})()
+        whole.add_module("heads", room.ModuleDict({"b": room.Linear(2, 1), "a": room.Linear(2, 2)}))
+        whole.scales = room.ParameterList([array(3), array(2)])
+        whole.heads["c"] = room.Linear(1, 1)
+        whole.scales.append(array(1))
+        return whole
+
+    theirs = build(torch.nn, lambda n: torch.nn.Parameter(torch.ones(n)))
+    mine = build(nn, lambda n: np.ones(n, "f4"))
+    assert {n: p.shape for n, p in mine.named_parameters()} == {
+        n: tuple(p.shape) for n, p in theirs.named_parameters()
+    }
+    mine.load_state_dict(theirs.state_dict())
+    grads = gg.grad(lambda m: sum((p * p).sum() for p in m.parameters()))(mine)
+    np.testing.assert_array_equal(grads.scales[2].numpy(), 2)
+    assert list(grads.heads) == ["b", "a", "c"]
+    assert mine.get_submodule("heads.a") is mine.heads["a"]
+    assert "a" in mine.heads
+    assert mine.heads.pop("a") is not None
+    assert len(mine.heads) == 2
+    with pytest.raises(AttributeError, match=r"no module 'heads\.a' inside"):
+        mine.get_submodule("heads.a")
+
+
+def test_moving_and_casting_by_name(device):
+    model = nn.Linear(2, 2)
+    assert model.double().weight.dtype == np.float64
+    assert model.half().weight.dtype == np.float16
+    assert model.float().weight.dtype == np.float32
+    if device.kind == "cuda":
+        assert model.cuda().weight.device == device
+        assert model.cpu().cuda(0).weight.device == device
+    assert model.cpu().weight.device.kind == "cpu"

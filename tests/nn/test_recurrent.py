@@ -60,6 +60,52 @@ def test_they_agree_with_pytorch(case, given, device):
         np.testing.assert_allclose(found[key].numpy(), p.grad.numpy(), rtol=1e-8, atol=1e-11)
 
 
+@pytest.mark.parametrize("given", [False, True], ids=["from zeros", "from a state"])
+@pytest.mark.parametrize("case", ["RNNCell", "RNNCell relu", "GRUCell", "LSTMCell"])
+def test_cells_agree_with_pytorch(case, given, device):
+    name, *act = case.split()
+    options = {"nonlinearity": act[0], "bias": False} if act else {}
+    theirs = getattr(torch.nn, name)(3, 4, **options).double()
+    mine = getattr(nn, name)(3, 4, **options).to(device, "float64")
+    mine.load_state_dict(theirs.state_dict())
+    rng = np.random.default_rng(0)
+    x, *states = (rng.standard_normal(s) for s in [(5, 3), (5, 4), (5, 4)])
+    states = states[: 1 + (name == "LSTMCell")] if given else []
+
+    def of(cell, x, states):
+        out = pair(cell(x, (tuple(states) if len(states) > 1 else states[0]) if states else None))
+        return sum([(y * y * (n + 1)).sum() for n, y in enumerate(out)])
+
+    peers = [torch.tensor(v, requires_grad=True) for v in (x, *states)]
+    want = of(theirs, peers[0], peers[1:])
+    want.backward()
+    xs = [gg.Array(v, device=device) for v in (x, *states)]
+    got, (slopes, *inputs) = gg.value_and_grad(
+        lambda m, x, *states: of(m, x, states), tuple(range(1 + len(xs)))
+    )(mine, *xs)
+    np.testing.assert_allclose(got.item(), want.item(), rtol=1e-12)
+    for g, p in zip(inputs, peers, strict=True):
+        np.testing.assert_allclose(g.numpy(), p.grad.numpy(), rtol=1e-9, atol=1e-12)
+    found = dict(slopes.named_parameters())
+    for key, p in theirs.named_parameters():
+        np.testing.assert_allclose(found[key].numpy(), p.grad.numpy(), rtol=1e-8, atol=1e-11)
+
+
+def test_a_cell_takes_one_sample_alone():
+    cell = nn.LSTMCell(3, 4, dtype="float64")
+    x = np.ones(3)
+    h, c = cell(x, cell(x))
+    many, _ = cell(x[None], cell(x[None]))
+    np.testing.assert_array_equal(h.numpy(), many.numpy()[0])
+    assert c.shape == (4,)
+    with pytest.raises(
+        ValueError, match=r"LSTMCell: input is \(N, 3\) or \(3,\), got shape \(4,\)"
+    ):
+        cell(np.ones(4))
+    with pytest.raises(ValueError, match=r"LSTMCell: a state has shape \(4,\)"):
+        cell(x, (np.ones(3), np.ones(4)))
+
+
 def test_one_sequence_alone():
     layer = nn.GRU(3, 4, dtype="float64")
     x = np.random.default_rng(0).standard_normal((5, 3))

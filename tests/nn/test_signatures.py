@@ -65,7 +65,7 @@ def theirs_of(name, f):
             act = inspect.Parameter("nonlinearity", inspect.Parameter.KEYWORD_ONLY, default="tanh")
             found.insert(3, ("nonlinearity", act))
         return dict(found)
-    if name.startswith("max_pool"):
+    if name.startswith(("max_pool", "adaptive_max_pool")):
         f = getattr(torch.nn.functional, f"{name}_with_indices")
     try:
         return dict(inspect.signature(f).parameters)
@@ -81,10 +81,13 @@ ROOMS = [
 ]
 OTHERWISE = {
     **dict.fromkeys(
-        ("LogSigmoid", "Sigmoid", "Softsign", "Tanh", "Tanhshrink"), "PyTorch takes anything"
+        ("LogSigmoid", "Sigmoid", "Softmax2d", "Softsign", "Tanh", "Tanhshrink"),
+        "PyTorch takes anything",
     ),
     "Buffer": "a holder, no array",
     "ModuleList": "None and () are both empty",
+    "Parameter": "takes the same, and is a function",
+    "ParameterList": "None and () are both empty",
     "Module": "takes nothing",
     "Sequential": "takes what it is given",
     "Identity": "both take anything",
@@ -101,11 +104,12 @@ def pairs():
             plain = not name.startswith("_") and callable(ours) and callable(theirs)
             if plain and name not in OTHERWISE:
                 yield pytest.param(name, ours, theirs, id=f"{room.__name__[8:]}.{name}")
-    for name in ("MultiheadAttention", "GRU", "LSTM", "RNN", *STACKS):
+    for name in ("MultiheadAttention", *RECURRENT, *STACKS):
         f, g = getattr(nn, name).forward, getattr(torch.nn, name).forward
         yield pytest.param(f"{name}.forward", f, g, id=f"{name}.forward")
 
 
+RECURRENT = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 STACKS = [f"Transformer{part}{kind}" for part in ("Encoder", "Decoder") for kind in ("", "Layer")]
 
 
@@ -134,10 +138,26 @@ def test_many_were_compared():
 
 ACTIVATIONS_LEFT_OUT = {
     "MultiheadAttention",  # is compared above
-    "Softmax2d",  # Softmax(1)
 }
 
 
 def test_every_activation_is_there():
     room = torch.nn.modules.activation
     assert {n for n in room.__all__ if not hasattr(nn, n)} <= ACTIVATIONS_LEFT_OUT
+
+
+def test_every_function_of_pytorch_s_is_in_functional():
+    ours = {n for n in nn.__all__ if n[0].islower() and hasattr(torch.nn.functional, n)}
+    assert set(nn.functional.__all__) == ours - {"init"}
+    assert all(getattr(nn.functional, n) is getattr(nn, n) for n in ours - {"init"})
+
+
+@pytest.mark.parametrize(
+    "name", ["register_buffer", "add_module", "get_submodule", "cuda", "cpu", "half", "double"]
+)
+def test_methods_of_modules_as_torch(name):
+    mine = inspect.signature(getattr(nn.Module, name)).parameters
+    theirs = inspect.signature(getattr(torch.nn.Module, name)).parameters
+    assert [(p.name, p.default) for p in mine.values()] == [
+        (p.name, p.default) for p in theirs.values()
+    ]

@@ -1,0 +1,130 @@
+"""The functions of `gpugrad.nn` under the name that PyTorch's programs import as ``F``.
+
+`dropout` takes a ``key=`` for each call: a function has no stream of random numbers of its own, as
+`gpugrad.nn.Dropout` has.
+"""
+
+from gpugrad.nn.activations import (
+    dropout,
+    elu,
+    gelu,
+    glu,
+    hardswish,
+    leaky_relu,
+    mish,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
+from gpugrad.nn.attention import scaled_dot_product_attention
+from gpugrad.nn.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from gpugrad.nn.ctc import ctc_loss
+from gpugrad.nn.distances import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
+    cosine_similarity,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+    triplet_margin_loss,
+)
+from gpugrad.nn.embedding import embedding
+from gpugrad.nn.linear import linear
+from gpugrad.nn.losses import cross_entropy
+from gpugrad.nn.norm import batch_norm, group_norm, layer_norm, rms_norm
+from gpugrad.nn.plain_activations import (
+    celu,
+    hardshrink,
+    hardsigmoid,
+    hardtanh,
+    logsigmoid,
+    prelu,
+    relu6,
+    rrelu,
+    softmin,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+)
+from gpugrad.nn.pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
+from gpugrad.nn.softmax import log_softmax, softmax
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "cross_entropy",
+    "ctc_loss",
+    "dropout",
+    "elu",
+    "embedding",
+    "gelu",
+    "glu",
+    "group_norm",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "max_pool1d",
+    "max_pool2d",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "prelu",
+    "relu",
+    "relu6",
+    "rms_norm",
+    "rrelu",
+    "scaled_dot_product_attention",
+    "selu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+    "triplet_margin_loss",
+]
