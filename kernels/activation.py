@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gpugrad.kernels import philox
-from gpugrad.kernels.many import NARROW, name_of
+from gpugrad.kernels.many import NARROW, contiguous, module, name_of
+from gpugrad.kernels.operands import fit, floats
 from gpugrad.kernels.source import C_NAMES, function, resident
 
 
@@ -130,7 +131,7 @@ def forward(
     >>> forward(Relu(), np.array([[1.0, -2.0]]), np.array([-0.5, 2.5]))
     array([[0.5, 0.5]])
     """
-    _check("forward", x, bias, x.shape[-1:], rate, state)
+    _check("forward", x, bias, rate, state)
     return _run("forward", act, (x,), bias, rate, state, x.shape, x.shape)[0]
 
 
@@ -179,8 +180,8 @@ def backward(
     (array([[1., 0.],
            [0., 4.]]), array([1., 4.]))
     """
-    _check("backward", g, bias, g.shape[-1:], rate, state)
-    _check_same("backward", g, residual, g.shape)
+    _check("backward", g, bias, rate, state)
+    fit("backward", g, residual=(residual, g.shape, g.dtype))
     if isinstance(act, KEEPS_OUTPUT):
         bias = None
     return _run("backward", act, (g, residual), bias, rate, state, g.shape, g.shape, sums)
@@ -215,7 +216,7 @@ def gated_forward(
     >>> gated_forward(Relu(), np.array([[2.0, 3.0, 5.0, -7.0]]))
     array([[10.,  0.]])
     """
-    _check("gated_forward", x, bias, x.shape[-1:], rate, state)
+    _check("gated_forward", x, bias, rate, state)
     shape = (*x.shape[:-1], _half(x))
     return _run("gated_forward", act, (x,), bias, rate, state, shape, shape)[0]
 
@@ -245,8 +246,8 @@ def gated_backward(
     >>> gated_backward(Relu(), np.ones((1, 1)), np.array([[2.0, 3.0]]))[0]
     array([[3., 2.]])
     """
-    _check("gated_backward", x, bias, x.shape[-1:], rate, state)
-    _check_same("gated_backward", x, g, (*x.shape[:-1], _half(x)))
+    _check("gated_backward", x, bias, rate, state)
+    fit("gated_backward", x, g=(g, (*x.shape[:-1], _half(x)), x.dtype))
     return _run("gated_backward", act, (g, x), bias, rate, state, g.shape, x.shape, sums)
 
 
@@ -261,28 +262,14 @@ def _half(x: Any) -> int:
     return int(x.shape[-1]) // 2
 
 
-def _check(name: str, x: Any, bias: Any, columns: tuple[int, ...], rate: float, state: Any) -> None:
-    if name_of(x.dtype) not in (*NARROW, "float32", "float64"):
-        raise TypeError(
-            f"{name}: elements are float16, bfloat16, float32 or float64, not {x.dtype}"
-        )
-    if bias is not None and (bias.shape != columns or bias.dtype != x.dtype):
-        raise ValueError(
-            f"{name}: a bias {bias.dtype}{bias.shape} does not fit {x.dtype}{x.shape}: it is "
-            f"{x.dtype}{columns}"
-        )
+def _check(name: str, x: Any, bias: Any, rate: float, state: Any) -> None:
+    floats(name, x)
     if not 0 <= rate < 1:
         raise ValueError(f"{name}: the rate of dropout is from 0 to below 1, got {rate}")
     if rate:
         philox.check(state)
-
-
-def _check_same(name: str, x: Any, other: Any, shape: tuple[int, ...]) -> None:
-    if other.shape != shape or other.dtype != x.dtype:
-        raise ValueError(
-            f"{name}: {other.dtype}{other.shape} does not fit {x.dtype}{x.shape}: expected "
-            f"{x.dtype}{shape}"
-        )
+    stream = (state if rate else None, (4,), np.uint32)
+    fit(name, x, bias=(bias, x.shape[-1:], x.dtype), state=stream)
 
 
 def _run(
@@ -297,11 +284,7 @@ def _run(
     sums: bool = False,
 ) -> tuple[Any, Any]:
     """Launch on the arrays' device; ``shape`` is that of the smaller side of a gated pair."""
-    xp: Any = np
-    if not isinstance(arrays[0], np.ndarray):
-        import cupy
-
-        xp = cupy
+    xp = module(arrays[0])
     dtype = arrays[0].dtype
     size, columns = math.prod(shape), shape[-1] if shape else 1
     step = 2 if name.startswith("gated") else 1
@@ -309,8 +292,8 @@ def _run(
     if not out.size:
         return out, xp.zeros(into[-1], dtype) if sums else None
     launch = _host if xp is np else _cuda
-    flat = [xp.ascontiguousarray(a).reshape(-1) for a in arrays]
-    bias = None if bias is None else xp.ascontiguousarray(bias)
+    flat = [contiguous(a).reshape(-1) for a in arrays]
+    bias = None if bias is None else contiguous(bias)
     found = launch(
         name, act, flat, bias, rate, state if rate else None, out, size, columns, step, sums
     )
@@ -479,15 +462,14 @@ def expression(name: str, act: type, dtype: str, width: int, drop: bool) -> str:
 
 
 def _variants() -> list[str]:
-    """Each kernel in every dtype, gelu with dropout (it takes most) and silu; backward of all."""
+    """Each kernel of each activation in every dtype; with dropout that of gelu, which takes most."""
     out = []
     for dtype, width in (("float16", 8), ("bfloat16", 8), ("float32", 4), ("float64", 2)):
         for name in ("forward", "backward", "gated_forward", "gated_backward"):
-            out += [expression(name, Gelu, dtype, width, True)]
-            out += [expression(name, Silu, dtype, width, False)]
+            out += [expression(name, a, dtype, width, False) for a in Activation.__args__]
+            out += [expression(name, a, dtype, width, True) for a in (Identity, Gelu)]
         out.append(f"finish<{C_NAMES[dtype]}>")
-    acts = [a for a in Activation.__args__ if a is not Silu]
-    return out + [expression("backward", a, "float32", 4, False) for a in acts]
+    return out
 
 
 VARIANTS = _variants()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from gpugrad.kernels.many import addresses, by_dtype, dense, module, ticket, wide
+from gpugrad.kernels.operands import together
 from gpugrad.kernels.optimizer import Common, check_common, on_device, scale_of
 from gpugrad.kernels.source import C_NAMES, function, resident
 
@@ -61,6 +62,7 @@ def adafactor(
     ]
     for t, (p, g, r, c) in enumerate(lists):
         _check(t, p, g, r, c)
+    together("adafactor", [*lists, [params[0], step]])
     groups = by_dtype(params, "adafactor")
     before = step.copy() if len(groups) > 1 else step  # each launch counts it
     numbers = (beta2_decay, weight_decay, *eps, d)

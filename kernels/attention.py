@@ -8,11 +8,12 @@ fixed order: the same bits on every run.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gpugrad.kernels.many import NARROW
+from gpugrad.kernels.many import contiguous, wide, widened
+from gpugrad.kernels.operands import fit, floats
 from gpugrad.kernels.source import C_NAMES, function
 
 WIDTHS = (32, 64, 128, 256)
@@ -61,21 +62,21 @@ def forward(q: Any, k: Any, v: Any, mask: Any, *, causal: bool, scale: float) ->
     array([[1. , 0. ],
            [0.5, 0.5]])
     """
-    shape = (*q.shape[:3], v.shape[3])
+    shape = _check("attention.forward", q, k, v, mask)
     if isinstance(q, np.ndarray):
-        out, lse = np.empty(shape, q.dtype), np.empty(shape[:3], _kept(q.dtype))
+        out, lse = np.empty(shape, q.dtype), np.empty(shape[:3], wide(q.dtype))
         if 0 in (out.size, v.size):
             out[...], lse[...] = 0, np.inf
             return out, lse
         from gpugrad.kernels.cpu import attention
 
-        wide = _wide(out)
-        attention.forward(*map(_wide, (q, k, v)), _wide(mask), wide, lse, causal, scale)
-        return wide.astype(q.dtype, copy=False), lse
+        into = widened(out)
+        attention.forward(*_given(widened, q, k, v, mask), into, lse, causal, scale)
+        return into.astype(q.dtype, copy=False), lse
     import cupy
 
-    out, lse = cupy.empty(shape, q.dtype), cupy.empty(shape[:3], _kept(q.dtype))
-    q, k, v, mask = _contiguous(q, k, v, mask)
+    out, lse = cupy.empty(shape, q.dtype), cupy.empty(shape[:3], wide(q.dtype))
+    q, k, v, mask = _given(contiguous, q, k, v, mask)
     if out.size:
         kernel, rows = _kernel("attend", q, k, v)
         blocks = lse.size // shape[2] * -(-shape[2] // rows)
@@ -114,6 +115,10 @@ def backward(
     ``s*B*H*ceil(L/64)*S*(3*D + 2*E) + s*B*H*ceil(S/64)*L*(3*D + 3*E)`` bytes with tiles of 64,
     from the cache but for the first time.
     """
+    name = "attention.backward"
+    shape = _check(name, q, k, v, mask)
+    kept = (lse, shape[:3], wide(q.dtype))
+    fit(name, q, g=(g, shape, q.dtype), out=(out, shape, q.dtype), lse=kept)
     if isinstance(q, np.ndarray):
         dq, dk, dv = (np.empty(x.shape, q.dtype) for x in (q, k, v))
         if 0 in (out.size, v.size):
@@ -121,15 +126,14 @@ def backward(
             return dq, dk, dv
         from gpugrad.kernels.cpu import attention
 
-        wide = [_wide(x) for x in (dq, dk, dv)]
-        given = [_wide(x) for x in (g, q, k, v, mask, out, lse)]
-        attention.backward(*given, *wide, causal, scale)
-        dq, dk, dv = (x.astype(q.dtype, copy=False) for x in wide)
+        into = [widened(x) for x in (dq, dk, dv)]
+        attention.backward(*_given(widened, g, q, k, v, mask, out, lse), *into, causal, scale)
+        dq, dk, dv = (x.astype(q.dtype, copy=False) for x in into)
         return dq, dk, dv
     import cupy
 
     dq, dk, dv = (cupy.empty(x.shape, q.dtype) for x in (q, k, v))
-    g, q, k, v, mask, out, lse = _contiguous(g, q, k, v, mask, out, lse)
+    g, q, k, v, mask, out, lse = _given(contiguous, g, q, k, v, mask, out, lse)
     if 0 in (out.size, v.size):
         dq[...], dk[...], dv[...] = 0, 0, 0
         return dq, dk, dv
@@ -144,20 +148,27 @@ def backward(
     return dq, dk, dv
 
 
-@cache  # a dtype's name is slow to make
-def _kept(dtype: Any) -> Any:
-    return np.dtype(np.float32) if dtype.name in NARROW else dtype
+def _check(name: str, q: Any, k: Any, v: Any, mask: Any) -> tuple[int, ...]:
+    """The shape of the result, if the operands go together."""
+    floats(name, q, 4)
+    if k.ndim != 4 or v.ndim != 4 or not k.shape[1] or q.shape[1] % k.shape[1]:
+        raise ValueError(
+            f"{name}: q {q.shape}, k {k.shape} and v {v.shape}: expected (B, H, L, D), "
+            "(B, H / shared, S, D) and (B, H / shared, S, E)"
+        )
+    batch, heads, queries, width = q.shape
+    keys = (batch, *k.shape[1:3])
+    scores = (batch, heads, queries, keys[2])
+    beside: Any = scores
+    if mask is not None and mask.ndim == 4:
+        beside = tuple([1 if m == 1 else n for m, n in zip(mask.shape, scores)])
+    given = {"k": (k, (*keys, width), q.dtype), "v": (v, (*keys, v.shape[3]), q.dtype)}
+    fit(name, q, **given, mask=(mask, beside, q.dtype))
+    return (*q.shape[:3], v.shape[3])
 
 
-def _wide(a: Any) -> Any:
-    """Contiguous, and in float32 where it is narrower; as it is where it is so."""
-    return None if a is None else np.ascontiguousarray(a, _kept(a.dtype))
-
-
-def _contiguous(*arrays: Any) -> list[Any]:
-    import cupy
-
-    return [None if a is None else cupy.ascontiguousarray(a) for a in arrays]
+def _given(make: Callable[[Any], Any], *arrays: Any) -> list[Any]:
+    return [None if a is None else make(a) for a in arrays]
 
 
 _PROBLEM = np.dtype(
@@ -187,7 +198,7 @@ def _some(mask: Any, q: Any) -> Any:
 
 def _kernel(name: str, *arrays: Any) -> tuple[Any, int]:
     """The kernel for rows of these arrays, and how many rows a block of it has."""
-    wide = arrays[0].itemsize == 8
+    double = arrays[0].itemsize == 8
     most = max(a.shape[-1] for a in arrays)
     width = next((w for w in WIDTHS if w >= most), None)
     if width is None:
@@ -199,7 +210,7 @@ def _kernel(name: str, *arrays: Any) -> tuple[Any, int]:
     found = function(
         "attention", expression(name, arrays[0].dtype.name, width, pack if whole else 1)
     )
-    return found, 32 if wide or width > 128 else 64
+    return found, 32 if double or width > 128 else 64
 
 
 def expression(name: str, dtype: str, width: int, pack: int) -> str:

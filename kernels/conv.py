@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from gpugrad.kernels.many import NARROW
+from gpugrad.kernels.many import wide, widened
+from gpugrad.kernels.operands import fit, floats
 from gpugrad.kernels.source import C_NAMES, function, grid
 
 MATRIX = 1 << 28
@@ -77,7 +78,11 @@ def forward(x: Any, w: Any, bias: Any, how: Geometry) -> Any:
     array([[ 8., 12.],
            [20., 24.]])
     """
-    shape = (len(x), len(w), *how.outputs(x.shape[2:], w.shape[2:]))
+    name = "conv.forward"
+    _check(name, how, x=x, w=w)
+    channels, bias_shape = (len(w), x.shape[1] // how.groups), (len(w),)
+    fit(name, x, w=(w, (*channels, *w.shape[2:]), x.dtype), bias=(bias, bias_shape, x.dtype))
+    shape = (len(x), len(w), *_places(name, how, x.shape[2:], w.shape[2:]))
     if not isinstance(x, np.ndarray):
         return _cuda_forward(x, w, bias, shape, how)
     y = np.empty(shape, x.dtype)
@@ -86,8 +91,8 @@ def forward(x: Any, w: Any, bias: Any, how: Geometry) -> Any:
         return y
     from gpugrad.kernels.cpu import conv
 
-    x, w, into = _wide(x), _wide(w), _wide(y)
-    bias = np.zeros(len(w), w.dtype) if bias is None else _wide(bias)
+    x, w, into = widened(x), widened(w), widened(y)
+    bias = np.zeros(len(w), w.dtype) if bias is None else widened(bias)
     conv.forward(x, w, bias, into, *how[:3])
     return into.astype(y.dtype, copy=False)
 
@@ -116,6 +121,10 @@ def input_gradient(g: Any, w: Any, size: tuple[int, int], how: Geometry) -> Any:
     On CUDA the product's columns, ``s*C*KH*KW*N*OH*OW`` bytes, are written and read once on top:
     each element of the result is the sum of its taps by one thread, in order.
     """
+    name = "conv.input_gradient"
+    _check(name, how, g=g, w=w)
+    places = _places(name, how, size, w.shape[2:], g.shape[2:])
+    fit(name, w, g=(g, (len(g), len(w), *places), w.dtype))
     shape = (len(g), w.shape[1] * how.groups, *size)
     if not isinstance(g, np.ndarray):
         return _cuda_input_gradient(g, w, shape, how)
@@ -125,8 +134,8 @@ def input_gradient(g: Any, w: Any, size: tuple[int, int], how: Geometry) -> Any:
         return out
     from gpugrad.kernels.cpu import conv
 
-    into = _wide(out)
-    conv.input_gradient(_wide(g), _wide(w), into, *how[:3])
+    into = widened(out)
+    conv.input_gradient(widened(g), widened(w), into, *how[:3])
     return into.astype(out.dtype, copy=False)
 
 
@@ -153,6 +162,10 @@ def weight_gradient(g: Any, x: Any, kernel: tuple[int, int], how: Geometry) -> A
     Bytes it must move, for elements of ``s`` bytes: ``s`` times the sizes of g, x and the result.
     On CUDA the windows, as in `forward`, and a copy of g in the order of the product come on top.
     """
+    name = "conv.weight_gradient"
+    _check(name, how, g=g, x=x)
+    places = _places(name, how, x.shape[2:], kernel, g.shape[2:])
+    fit(name, x, g=(g, (len(x), g.shape[1], *places), x.dtype))
     shape = (g.shape[1], x.shape[1] // how.groups, *kernel)
     if not isinstance(g, np.ndarray):
         return _cuda_weight_gradient(g, x, shape, how)
@@ -162,14 +175,32 @@ def weight_gradient(g: Any, x: Any, kernel: tuple[int, int], how: Geometry) -> A
         return out
     from gpugrad.kernels.cpu import conv
 
-    into = _wide(out)
-    conv.weight_gradient(_wide(g), _wide(x), into, *how[:3])
+    into = widened(out)
+    conv.weight_gradient(widened(g), widened(x), into, *how[:3])
     return into.astype(out.dtype, copy=False)
 
 
-def _wide(a: Any) -> Any:
-    """Contiguous, and in float32 where it is narrower; as it is where it is so."""
-    return np.ascontiguousarray(a, np.float32 if a.dtype.name in NARROW else None)
+def _check(name: str, how: Geometry, **arrays: Any) -> None:
+    """See that operands are images or kernels of images whose channels make whole groups."""
+    if min(*how.stride, *how.dilation, how.groups) < 1:
+        raise ValueError(f"{name}: stride, dilation and groups are at least 1, got {how}")
+    for what, a in arrays.items():
+        floats(name, a, 4)
+        channels = len(a) if what == "w" else a.shape[1]
+        if channels % how.groups:
+            raise ValueError(
+                f"{name}: {channels} channels of {what} {a.shape} do not make {how.groups} groups"
+            )
+
+
+def _places(
+    name: str, how: Geometry, size: Any, kernel: Any, given: tuple[int, ...] | None = None
+) -> tuple[int, ...]:
+    """How many places the kernel has in an image, or as many of them as are ``given``."""
+    found = how.outputs(size, kernel)
+    if min(found) < 0:
+        raise ValueError(f"{name}: a kernel of {kernel} is larger than the image of {size}: {how}")
+    return found if given is None else tuple(map(min, given, found))
 
 
 # ------------------------------------------------------------------------------ CUDA
@@ -221,7 +252,7 @@ def _cuda_input_gradient(g: Any, w: Any, shape: tuple[int, ...], how: Geometry) 
 def _cuda_weight_gradient(g: Any, x: Any, shape: tuple[int, ...], how: Geometry) -> Any:
     import cupy
 
-    total = cupy.zeros((how.groups, shape[0] // how.groups, math.prod(shape[1:])), _kept(g.dtype))
+    total = cupy.zeros((how.groups, shape[0] // how.groups, math.prod(shape[1:])), wide(g.dtype))
     if how.groups == 1:
         total = total[0]
     for part, samples in _parts(x, shape, g.shape[2:], how):
@@ -237,11 +268,6 @@ def _parts(x: Any, w: Any, out: Any, how: Geometry) -> Iterator[tuple[slice, Any
     for start in range(0, len(x), many):
         part = slice(start, start + many)
         yield part, x[part]
-
-
-def _kept(dtype: Any) -> Any:
-    """What sums over several products are kept in."""
-    return np.dtype(np.float32) if dtype.name in NARROW else dtype
 
 
 def _blas(a: Any) -> Any:

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from gpugrad.kernels.source import cache_folder
 
+from gpugrad.device import common_device
+
 
 class Node(NamedTuple):
     """One operation: its name and the numbers of the nodes it takes; or a number."""
@@ -413,7 +415,7 @@ def run(program: Program, operands: Sequence[Any]) -> list[Any]:
     """
     dtype = result_dtype(operands)
     wide = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
-    on_host = all(isinstance(a, np.ndarray | np.generic | int | float) for a in operands)
+    on_host = common_device(operands, "fuse").kind == "cpu"
     return (_cpu if on_host else _cuda)(program, operands, dtype, wide)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from gpugrad.kernels.many import by_dtype, dense, module, wide
+from gpugrad.kernels.many import FLOATS, NARROW, dense, module, wide, widened
+from gpugrad.kernels.operands import fit, floats
 from gpugrad.kernels.softmax import Form
 from gpugrad.kernels.source import C_NAMES, function, resident
 
@@ -74,7 +75,7 @@ def norm_rows(
         means = np.empty(count, a) if mean is None else mean
         out = y.astype(a, copy=False)
         w, b = _factors(weight, cols, a, 1), _factors(bias, cols, a, 0)
-        args = (_widened(x), w, b, out, means, rstd, bool(center), float(eps))
+        args = (widened(x), w, b, out, means, rstd, bool(center), float(eps))
         _host("rows", count, 0.5 * x.size, *args)
         return Normalised(_written(y, out), mean, rstd)
     shape = _form(cols, x.dtype.name, _aligned(x, y, weight, bias))
@@ -97,8 +98,9 @@ def norm_rows_backward(
     added in order. ``3*N*s`` for rows that fit as in `norm_rows`; longer ones are read twice, and
     a third time for the parameters.
     """
-    x, weight, _ = _operands("norm_rows_backward", x, weight, None, 2, 1)
-    g = _cotangent(g, x)
+    name, rows = "norm_rows_backward", x.shape[:1]
+    x, weight, _ = _operands(name, x, weight, None, 2, 1)
+    g, mean, rstd = _kept(name, g, x, mean, rstd, rows)
     xp, a = module(x), wide(x.dtype)
     count, cols = x.shape
     center = mean is not None
@@ -115,7 +117,7 @@ def norm_rows_backward(
         means = rstd if mean is None else mean
         means = np.zeros_like(rstd) if mean is None else means
         w = _factors(weight, cols, a, 1)
-        args = (_widened(g), _widened(x), w, means, rstd, out, parts_of, center, height)
+        args = (widened(g), widened(x), w, means, rstd, out, parts_of, center, height)
         _host("rows_backward", parts, x.size, *args)
         sums = parts_of.sum(0) if params else None
         return _written(dx, out), *_split(sums, x.dtype)
@@ -159,8 +161,7 @@ def group_norm(
     """
     x, weight, bias = _operands("group_norm", x, weight, bias, 3, 1)
     count, channels, inner = x.shape
-    if groups < 1 or channels % groups:
-        raise ValueError(f"group_norm: {channels} channels do not make {groups} even groups")
+    _check_groups("group_norm", groups, channels)
     own = channels // groups
     xp, a = module(x), wide(x.dtype)
     y, mean, rstd = xp.empty_like(x), *[xp.empty(count * groups, a) for _ in range(2)]
@@ -170,7 +171,7 @@ def group_norm(
         out = y.astype(a, copy=False)
         w, b = _factors(weight, channels, a, 1), _factors(bias, channels, a, 0)
         seen = (count * groups, own, inner)
-        args = (_widened(x).reshape(seen), w, b, out.reshape(seen), mean, rstd, float(eps))
+        args = (widened(x).reshape(seen), w, b, out.reshape(seen), mean, rstd, float(eps))
         _host("groups", count * groups, 0.5 * x.size, *args)
         return Normalised(_written(y, out), mean, rstd)
     rows, cols = count * groups, own * inner
@@ -197,9 +198,11 @@ def group_norm_backward(
     One launch and ``3*N*s`` as in `group_norm`; for the parameters two more, and ``2*N*s``, since
     a channel's elements lie in all samples.
     """
-    x, weight, _ = _operands("group_norm_backward", x, weight, None, 3, 1)
-    g = _cotangent(g, x)
+    name = "group_norm_backward"
+    x, weight, _ = _operands(name, x, weight, None, 3, 1)
     count, channels, inner = x.shape
+    _check_groups(name, groups, channels)
+    g, mean, rstd = _kept(name, g, x, mean, rstd, (count * groups,), centred=True)
     own = channels // groups
     xp, a = module(x), wide(x.dtype)
     dx = xp.empty_like(x)
@@ -212,7 +215,7 @@ def group_norm_backward(
         partials = np.empty((rows, 2, own), a)
         seen = (rows, own, inner)
         w = _factors(weight, channels, a, 1)
-        args = (_widened(g).reshape(seen), _widened(x).reshape(seen), w, mean, rstd)
+        args = (widened(g).reshape(seen), widened(x).reshape(seen), w, mean, rstd)
         _host("groups_backward", rows, x.size, *args, out.reshape(seen), partials)
         sums = None
         if params:
@@ -264,7 +267,7 @@ def batch_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float = 1e-
     elif isinstance(x, np.ndarray):
         out = y.astype(a, copy=False)
         w, b = _factors(weight, channels, a, 1), _factors(bias, channels, a, 0)
-        args = (_widened(x), w, b, out, stats, float(eps))
+        args = (widened(x), w, b, out, stats, float(eps))
         _by_channels("", x.shape, 0.5, (0, 3), *args)
         y = _written(y, out)
     else:
@@ -285,9 +288,9 @@ def batch_norm_backward(g: Any, x: Any, weight: Any, mean: Any, rstd: Any) -> tu
     -----
     Two launches, each of which reads g and x: ``5*N*s``.
     """
-    x, weight, _ = _operands("batch_norm_backward", x, weight, None, 3, 1)
-    g = _cotangent(g, x)
-    channels = x.shape[1]
+    name, channels = "batch_norm_backward", x.shape[1]
+    x, weight, _ = _operands(name, x, weight, None, 3, 1)
+    g, mean, rstd = _kept(name, g, x, mean, rstd, (channels,), centred=True)
     xp, a = module(x), wide(x.dtype)
     dx = xp.empty_like(x)
     if x.size == 0:
@@ -296,14 +299,14 @@ def batch_norm_backward(g: Any, x: Any, weight: Any, mean: Any, rstd: Any) -> tu
     if isinstance(x, np.ndarray):
         out, totals = dx.astype(a, copy=False), np.empty((2, channels), a)
         w = _factors(weight, channels, a, 1)
-        args = (_widened(g), _widened(x), w, mean, rstd, out, totals)
+        args = (widened(g), widened(x), w, mean, rstd, out, totals)
         _by_channels("_backward", x.shape, 1, (0, 1, 5), *args)
         return _written(dx, out), *_split(totals, x.dtype)
     walk, grid, kinds = _walk(x.shape, x.dtype, _aligned(g, x, dx))
     partials = _channel_sums(g, x, mean, rstd, x.shape, 0, 1)
     totals = xp.empty((2, channels), x.dtype)
     run = function("norm", f"channel_norm_backward<{kinds}>")
-    args = (g, x, _or_null(weight), dense(mean), dense(rstd), partials, dx, totals, *walk.args)
+    args = (g, x, _or_null(weight), mean, rstd, partials, dx, totals, *walk.args)
     run(*grid, (*args, np.int32(walk.parts)))
     return dx, totals[0], totals[1]
 
@@ -314,29 +317,36 @@ def batch_norm_backward(g: Any, x: Any, weight: Any, mean: Any, rstd: Any) -> tu
 def _operands(
     name: str, x: Any, weight: Any, bias: Any, ndim: int, axis: int
 ) -> tuple[Any, Any, Any]:
-    if x.ndim != ndim:
-        raise ValueError(f"{name} is for arrays of {ndim} axes; got the shape {x.shape}")
-    by_dtype([x], name)
-    for what, p in (("weight", weight), ("bias", bias)):
-        if p is not None and (p.shape != (x.shape[axis],) or p.dtype != x.dtype):
-            raise ValueError(
-                f"{name}: {what} is {x.dtype}{(x.shape[axis],)} for x {x.dtype}{x.shape}, got "
-                f"{p.dtype}{p.shape}"
-            )
+    floats(name, x, ndim)
+    own = (x.shape[axis],)
+    fit(name, x, weight=(weight, own, x.dtype), bias=(bias, own, x.dtype))
     return dense(x), *[p if p is None else dense(p) for p in (weight, bias)]
 
 
-def _cotangent(g: Any, x: Any) -> Any:
-    if g.shape != x.shape or g.dtype != x.dtype:
-        raise ValueError(f"the cotangent is {g.dtype}{g.shape}, but x is {x.dtype}{x.shape}")
-    return dense(g)
+def _kept(
+    name: str,
+    g: Any,
+    x: Any,
+    mean: Any,
+    rstd: Any,
+    shape: tuple[int, ...],
+    *,
+    centred: bool = False,
+) -> tuple[Any, Any, Any]:
+    """A backward function's cotangent and statistics, which are ``shape``; a mean if centred."""
+    a = wide(x.dtype)
+    if rstd is None or (centred and mean is None):
+        raise ValueError(f"{name}: mean and rstd are what the forward function gave, not None")
+    fit(name, x, cotangent=(g, x.shape, x.dtype), mean=(mean, shape, a), rstd=(rstd, shape, a))
+    return dense(g), None if mean is None else dense(mean), dense(rstd)
+
+
+def _check_groups(name: str, groups: int, channels: int) -> None:
+    if groups < 1 or channels % groups:
+        raise ValueError(f"{name}: {channels} channels do not make {groups} even groups")
 
 
 # ------------------------------------------------------------------------------ the CPU
-
-
-def _widened(x: Any) -> Any:
-    return x.astype(wide(x.dtype), copy=False)
 
 
 def _factors(p: Any, size: int, dtype: Any, default: float) -> Any:
@@ -464,7 +474,6 @@ def _channel_sums(
     walk, grid, kinds = _walk(shape, x.dtype, _aligned(g, x))
     partials = xp.empty((walk.parts, 2, shape[1]), wide(x.dtype))
     run = function("norm", f"channel_sums<{kinds}>")
-    mean, rstd = (None if a is None else dense(a) for a in (mean, rstd))
     args = (g, x, _or_null(mean), rstd, partials, *walk.args, np.int32(by_n), np.int32(by_c))
     run(*grid, args)
     return partials
@@ -487,17 +496,24 @@ def _variants() -> list[str]:
         for dtype, cols, center in (
             *(("float32", 256, True), ("float32", 2048, True), ("float32", 8192, False)),
             *(("float32", 1001, True), ("float32", 1 << 20, True), ("bfloat16", 2048, False)),
-            *(("float16", 8192, True), ("float64", 1024, True)),
+            *(("float16", 8192, True), ("float64", 1024, True), ("float16", 2048, False)),
+            *(("bfloat16", 2048, True), ("float64", 1024, False)),
         ):
             shape = _form(cols, dtype, True)
             names.append(_row_kernel(kernel, dtype, shape, center, False))
-        for dtype in ("float32", "float16"):
+        for dtype in FLOATS:
             shape = _form(6272, dtype, True, 256)
             names.append(_row_kernel(kernel, dtype, shape, True, True))
-    for kernel in ("moments", "sums", "norm", "norm_backward"):
-        names += [f"channel_{kernel}<{kinds}>" for kinds in ("float, 4, true", "float, 1, false")]
-        names.append(f"channel_{kernel}<__half, 8, true>")
-    return [*names, "sum_partials<float, float>", "sum_partials<float, __half>"]
+    for dtype in FLOATS:
+        width = 16 // np.dtype("float16" if dtype in NARROW else dtype).itemsize
+        for kernel in ("moments", "sums", "norm", "norm_backward"):
+            names += [
+                f"channel_{kernel}<{C_NAMES[dtype]}, {kinds}>"
+                for kinds in (f"{width}, true", "1, false")
+            ]
+        a = "double" if dtype == "float64" else "float"
+        names.append(f"sum_partials<{a}, {C_NAMES[dtype]}>")
+    return names
 
 
 VARIANTS = _variants()

@@ -36,6 +36,8 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from gpugrad.kernels.many import (
+    FLOATS,
+    NARROW,
     addresses,
     blocks,
     by_dtype,
@@ -46,6 +48,7 @@ from gpugrad.kernels.many import (
     norm_limit,
     wide,
 )
+from gpugrad.kernels.operands import together
 from gpugrad.kernels.source import C_NAMES, function
 
 
@@ -61,11 +64,20 @@ class Common(TypedDict, total=False):
 
 
 def check_common(name: str, common: Common) -> None:
-    """Refuse options that no step has, and a limit that is none or has no norm to go by."""
+    """Refuse options that no step has, and those that are not what they must be."""
     for option in common:
         if option not in Common.__annotations__:
             raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
-    if norm_limit(name, common.get("limit")) >= 0 and common.get("summary") is None:
+    for option in ("lr", "unscale", "skip"):
+        if getattr(common.get(option), "size", 1) != 1:
+            raise ValueError(
+                f"{name}: {option} is a number or an array of one element, got one of "
+                f"{common[option].shape}"  # type: ignore[literal-required]
+            )
+    summary = common.get("summary")
+    if summary is not None and summary.shape != (2,):
+        raise ValueError(f"{name}: a summary is a (2,) array, got {summary.shape}")
+    if norm_limit(name, common.get("limit")) >= 0 and summary is None:
         raise ValueError(f"{name}: clipping to a limit needs the summary with the gradients' norm")
 
 
@@ -275,6 +287,8 @@ def _update(
     check_common(name, common)
     if step.dtype != np.int64 or step.size != 1:
         raise ValueError(f"step is an int64 array of one element, got {step.dtype}{step.shape}")
+    if lists[0]:
+        together(name, [[lists[0][0], step]])
     found = _quick(lists)
     if found is not None:
         _loop(rule[0], *found, lists[0][0].dtype, step, host, rate, common, rows)
@@ -282,6 +296,7 @@ def _update(
     _check(lists)
     if not lists[0]:
         return
+    together(name, lists)
     groups = by_dtype(lists[0], "an optimizer's step")
     count = step.copy() if len(groups) > 1 else step  # each launch counts it
     for n, at in enumerate(groups):
@@ -442,10 +457,12 @@ def _cuda(
 def expression(rule: str, dtype: str, states: int) -> str:
     """The kernel's name for a rule, such as ``Lion<{}>``, a dtype and how many states it has.
 
-    Loads are of 16 bytes, of 8 for what is narrower than its sums, and for float64 with two states
+    Loads are of 16 bytes, of 8 for what is narrower than its states, and for float64 with two states
     or more, where the registers would not do.
     """
     a, width = ("double", 2 if states < 2 else 1) if dtype == "float64" else ("float", 4)
+    if states == 0 and dtype in NARROW:
+        width = 8
     return f"update<{rule.format(a)}, {C_NAMES[dtype]}, {width}>"
 
 
@@ -461,8 +478,7 @@ RULES = {
 }
 
 VARIANTS = [
-    *[expression(rule, dtype, n) for rule, n in RULES.items() for dtype in ("float32", "float64")],
-    *[expression("Adam<{}, false>", dtype, 2) for dtype in ("float16", "bfloat16")],
-    *[f"adafactor<{C_NAMES[dtype]}>" for dtype in ("float16", "float32", "float64")],
+    *[expression(rule, dtype, n) for rule, n in RULES.items() for dtype in FLOATS],
+    *[f"adafactor<{C_NAMES[dtype]}>" for dtype in FLOATS],
 ]
 """The kernels that the report compiles."""

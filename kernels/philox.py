@@ -103,10 +103,12 @@ def _few(state: Any, size: int, dtype: np.dtype[Any]) -> Any:
 
 def check(state: Any) -> None:
     """Refuse what is no state of a stream."""
-    if getattr(state, "shape", None) != (4,) or state.dtype != np.uint32:
+    fits = getattr(state, "shape", None) == (4,) and state.dtype == np.uint32
+    if not fits or not state.flags.c_contiguous:
+        given = getattr(state, "dtype", type(state).__name__)
         raise ValueError(
-            "a stream's state is an array of four uint32, what gpugrad.kernels.philox.stream "
-            f"returns; got {getattr(state, 'dtype', type(state).__name__)} of shape "
+            "a stream's state is an array of four uint32 side by side, what "
+            f"gpugrad.kernels.philox.stream returns; got {given} of shape "
             f"{getattr(state, 'shape', ())}"
         )
 

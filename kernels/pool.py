@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from gpugrad.kernels.many import FLOATS, NARROW
+from gpugrad.kernels.many import FLOATS, contiguous, widened
+from gpugrad.kernels.operands import fit, floats
 from gpugrad.kernels.source import C_NAMES, function
 
 
@@ -66,6 +67,7 @@ def largest(x: Any, how: Window) -> tuple[Any, Any]:
            [13., 15.]]), array([[ 5,  7],
            [13, 15]], dtype=int32))
     """
+    _check("largest", x, how)
     if x.shape[-2] * x.shape[-1] >= 1 << 31:
         raise ValueError(f"pooling: an image of {x.shape[-2:]} has more places than int32 counts")
     shape = (*x.shape[:-2], *how.out)
@@ -74,8 +76,8 @@ def largest(x: Any, how: Window) -> tuple[Any, Any]:
         if y.size:
             from gpugrad.kernels.cpu import pool
 
-            wide = _wide(y)
-            pool.largest(_images(_wide(x)), _images(wide), _images(places), how)
+            wide = widened(y)
+            pool.largest(_images(widened(x)), _images(wide), _images(places), how)
             y = wide.astype(y.dtype, copy=False)
         return y, places
     import cupy
@@ -92,8 +94,8 @@ def put(g: Any, places: Any, size: tuple[int, int], how: Window) -> Any:
     ----------
     g : (..., OH, OW) array
         The gradient of the result.
-    places : (..., OH, OW) array of int32
-        What `largest` returned.
+    places : (..., OH, OW) array of integers
+        What `largest` returned; what is at places outside of the image goes nowhere.
     size : (int, int)
         H and W.
     how : Window
@@ -110,21 +112,25 @@ def put(g: Any, places: Any, size: tuple[int, int], how: Window) -> Any:
     image of 1024 by 1024, 3 per cent more for windows of 3 by 3 with a stride of 2, 6 to 8 with a
     stride of 1, none where windows do not overlap.
     """
+    _check("put", g, how, back=True)
+    if places.dtype.kind in "iu":
+        places = places.astype(np.int32, copy=False)
+    fit("pool.put", g, places=(places, g.shape, np.int32))
     shape = (*g.shape[:-2], *size)
+    g, places = contiguous(g), contiguous(places)
     if isinstance(g, np.ndarray):
         out = np.zeros(shape, g.dtype)
         if out.size and g.size:
             from gpugrad.kernels.cpu import pool
 
-            wide, planes = _wide(out), g.size // (how.out[0] * how.out[1])
-            flat = (_wide(g), np.ascontiguousarray(places, np.int32), wide)
+            wide, planes = widened(out), g.size // (how.out[0] * how.out[1])
+            flat = (widened(g), places, wide)
             pool.put(*[a.reshape(planes, -1) for a in flat])
             out = wide.astype(g.dtype, copy=False)
         return out
     import cupy
 
     out = cupy.empty(shape, g.dtype)
-    g, places = cupy.ascontiguousarray(g), cupy.ascontiguousarray(places, np.int32)
     _launch("put", out, out, g, places, how=how, size=size)
     return out
 
@@ -148,14 +154,15 @@ def mean(x: Any, how: Window) -> Any:
     in windows) and of the result. On CUDA it moves these, and the elements in windows of two tiles
     twice, as in `largest`: at most 5 per cent more for windows of 3 by 3.
     """
+    _check("mean", x, how)
     shape = (*x.shape[:-2], *how.out)
     if isinstance(x, np.ndarray):
         y = np.empty(shape, x.dtype)
         if y.size:
             from gpugrad.kernels.cpu import pool
 
-            wide = _wide(y)
-            pool.mean(_images(_wide(x)), _images(wide), how)
+            wide = widened(y)
+            pool.mean(_images(widened(x)), _images(wide), how)
             y = wide.astype(y.dtype, copy=False)
         return y
     import cupy
@@ -187,14 +194,15 @@ def spread(g: Any, size: tuple[int, int], how: Window) -> Any:
     On CUDA it moves these, and windows that reach into two tiles twice: at most 5 per cent more
     for windows of 3 by 3.
     """
+    _check("spread", g, how, back=True)
     shape = (*g.shape[:-2], *size)
     if isinstance(g, np.ndarray):
         out = np.zeros(shape, g.dtype)
         if out.size and g.size:
             from gpugrad.kernels.cpu import pool
 
-            wide = _wide(out)
-            pool.spread(_images(_wide(g)), _images(wide), how)
+            wide = widened(out)
+            pool.spread(_images(widened(g)), _images(wide), how)
             out = wide.astype(g.dtype, copy=False)
         return out
     import cupy
@@ -204,9 +212,20 @@ def spread(g: Any, size: tuple[int, int], how: Window) -> Any:
     return out
 
 
-def _wide(a: Any) -> Any:
-    """Contiguous, and in float32 where it is narrower; as it is where it is so."""
-    return np.ascontiguousarray(a, np.float32 if a.dtype.name in NARROW else None)
+def _check(name: str, x: Any, how: Window, *, back: bool = False) -> None:
+    """See that windows are some, and with ``back`` that ``x`` has an element for each."""
+    floats(f"pool.{name}", x)
+    if x.ndim < 2 or (back and x.shape[-2:] != tuple(how.out)):
+        expected = (*x.shape[:-2], *how.out) if back else "(..., H, W)"
+        raise ValueError(
+            f"pool.{name}: {x.dtype}{x.shape} does not fit {how.out} windows: expected {expected}"
+        )
+    least = min(*how.kernel, *how.stride, *how.dilation)
+    if least < 1 or min(*how.out, *how.padding) < 0:
+        raise ValueError(
+            f"pool.{name}: kernel, stride and dilation are at least 1, out and padding at least 0; "
+            f"got {how}"
+        )
 
 
 def _images(a: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from gpugrad.kernels.many import by_dtype, dense, module, ticket, wide
+from gpugrad.kernels.many import dense, module, ticket, wide, widened
+from gpugrad.kernels.operands import fit, floats
 from gpugrad.kernels.source import C_NAMES, function, resident
 
 
@@ -38,12 +39,12 @@ def softmax(x: Any, *, log: bool = False) -> Any:
     array([[0.5, 0.5],
            [1. , 0. ]])
     """
-    _check("softmax", x)
+    floats("softmax", x, 2)
     x = dense(x)
     if x.size == 0:
         return x.copy()
     if isinstance(x, np.ndarray):
-        a = _widened(x)
+        a = widened(x)
         y = np.empty_like(a)
         _on_rows("softmax", a.shape, 3, a, y, bool(log))
         return _as(y, x.dtype)
@@ -68,13 +69,13 @@ def softmax_backward(g: Any, y: Any, *, log: bool = False) -> Any:
     >>> softmax_backward(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]))
     array([[ 0.25, -0.25]])
     """
-    _check("softmax_backward", y)
-    _same("softmax_backward", g, y)
+    floats("softmax_backward", y, 2)
+    fit("softmax_backward", y, g=(g, y.shape, y.dtype))
     g, y = dense(g), dense(y)
     if y.size == 0:
         return y.copy()
     if isinstance(y, np.ndarray):
-        a, b = _widened(g), _widened(y)
+        a, b = widened(g), widened(y)
         dx = np.empty_like(b)
         _on_rows("softmax_backward", b.shape, 3 if log else 1.5, a, b, dx, bool(log))
         return _as(dx, y.dtype)
@@ -82,6 +83,10 @@ def softmax_backward(g: Any, y: Any, *, log: bool = False) -> Any:
     shape = form(y.shape[1], y.dtype.name, _aligned(g, y, dx), 8 if y.itemsize == 8 else 16)
     _launch("softmax_backward", y.dtype.name, f"{shape}, {_flag(log)}", shape, y.shape, (g, y, dx))
     return dx
+
+
+REDUCTIONS = ("none", "sum", "mean")
+"""What becomes of the rows' losses, in the order of ``cuda/softmax.cu``."""
 
 
 class CrossEntropy(NamedTuple):
@@ -142,8 +147,9 @@ def cross_entropy(
     >>> round(float(cross_entropy(np.zeros((2, 10)), np.array([3, 7])).loss), 6)  # log(10)
     2.302585
     """
-    _check("cross_entropy", logits)
-    _check_labels(logits, labels, weight)
+    _check("cross_entropy", logits, labels, weight, label_smoothing)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"cross_entropy: reduction is one of {REDUCTIONS}, got {reduction!r}")
     logits, labels = dense(logits), dense(labels)
     weight = None if weight is None else dense(weight)
     a = wide(logits.dtype)
@@ -153,9 +159,9 @@ def cross_entropy(
     losses = xp.empty(0 if reduction == "none" and xp is not np else rows, a)
     if isinstance(logits, np.ndarray):
         check_range(labels, logits.shape[1], ignore_index)
-        weights = np.empty(0, a) if weight is None else _widened(weight)
+        weights = np.empty(0, a) if weight is None else widened(weight)
         smooth = float(label_smoothing)
-        args = (_widened(logits), labels, weights, int(ignore_index), smooth, losses, lse)
+        args = (widened(logits), labels, weights, int(ignore_index), smooth, losses, lse)
         _on_rows("cross_entropy", logits.shape, 2, *args)
         if reduction == "none":
             return CrossEntropy(_as(losses, logits.dtype), lse, None)
@@ -177,7 +183,7 @@ def cross_entropy(
         shape = _online(form(logits.shape[1], logits.dtype.name, _aligned(logits), 1), a)
         kinds = f"{C_NAMES[labels.dtype.name]}, {shape.width}, {shape.threads}"
         given = (logits, labels, np.uint64(0) if weight is None else weight, out)
-        how = np.int32(("none", "sum", "mean").index(reduction))
+        how = np.int32(REDUCTIONS.index(reduction))
         more = (np.int64(ignore_index), np.float64(label_smoothing))
         on_device: Any = (*given, how, losses, lse, divisor, ticket())
         _launch("cross_entropy", logits.dtype.name, kinds, shape, logits.shape, on_device, more)
@@ -204,20 +210,23 @@ def cross_entropy_backward(
     One launch (two with both weights and smoothing, for the sum of the weights). Bytes it must
     move: ``2*R*C*s + R*(k + w)``, and ``R*s`` with a ``g`` for each row.
     """
+    name, a = "cross_entropy_backward", wide(logits.dtype)
+    _check(name, logits, labels, weight, label_smoothing)
+    each = logits.shape[:1] if g.ndim else ()
+    fit(name, logits, g=(g, each, g.dtype), lse=(lse, logits.shape[:1], a))
+    if divisor is not None:
+        fit(name, logits, divisor=(divisor, (), a))
     logits, labels, lse = dense(logits), dense(labels), dense(lse)
     weight = None if weight is None else dense(weight)
-    a = wide(logits.dtype)
     g = g.astype(logits.dtype, copy=False)
     if logits.size == 0:
         return logits.copy()
     if isinstance(logits, np.ndarray):
-        up = np.ascontiguousarray(_widened(g).reshape(-1))
+        up = widened(g).reshape(-1)
         with np.errstate(all="ignore"):
             up = up if divisor is None else up / divisor
-        if g.ndim and len(g) == 1:  # the loop takes one for all by its length
-            up = up.repeat(len(logits))
-        weights = np.empty(0, a) if weight is None else _widened(weight)
-        x = _widened(logits)
+        weights = np.empty(0, a) if weight is None else widened(weight)
+        x = widened(logits)
         dx = np.empty_like(x)
         smooth = float(label_smoothing)
         args = (up, x, labels, weights, int(ignore_index), smooth, lse, dx)
@@ -251,28 +260,18 @@ def cross_entropy_backward(
 # ------------------------------------------------------------------------------ checks
 
 
-def _check(name: str, x: Any) -> None:
-    if x.ndim != 2:
-        raise ValueError(f"{name} is for rows, a matrix; got the shape {x.shape}")
-    by_dtype([x], name)
-
-
-def _same(name: str, g: Any, y: Any) -> None:
-    if g.shape != y.shape or g.dtype != y.dtype:
-        raise ValueError(f"{name}: g is {g.dtype}{g.shape}, but y is {y.dtype}{y.shape}")
-
-
-def _check_labels(logits: Any, labels: Any, weight: Any) -> None:
-    if labels.dtype.kind not in "iu" or labels.shape != logits.shape[:1]:
+def _check(name: str, logits: Any, labels: Any, weight: Any, smoothing: float) -> None:
+    floats(name, logits, 2)
+    rows = logits.shape[:1]
+    if labels.dtype.kind not in "iu" or labels.shape != rows:
         raise ValueError(
-            f"cross_entropy: labels are {logits.shape[:1]} integers for logits {logits.shape}, "
-            f"got {labels.dtype}{labels.shape}"
+            f"{name}: labels are {rows} integers for logits {logits.shape}, got "
+            f"{labels.dtype}{labels.shape}"
         )
-    if weight is not None and (weight.shape != logits.shape[1:] or weight.dtype != logits.dtype):
-        raise ValueError(
-            f"cross_entropy: weight is {logits.dtype}{logits.shape[1:]}, one for each class, got "
-            f"{weight.dtype}{weight.shape}"
-        )
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"{name}: label_smoothing is from 0 to 1, got {smoothing}")
+    classes = (weight, logits.shape[1:], logits.dtype)
+    fit(name, logits, labels=(labels, rows, labels.dtype), weight=classes)
 
 
 def check_range(labels: Any, classes: int, ignored: int | None = None) -> None:
@@ -296,10 +295,6 @@ def check_range(labels: Any, classes: int, ignored: int | None = None) -> None:
 
 
 # ------------------------------------------------------------------------------ the CPU
-
-
-def _widened(x: Any) -> Any:
-    return x.astype(wide(x.dtype), copy=False)
 
 
 def _as(y: Any, dtype: Any) -> Any:
@@ -397,14 +392,17 @@ VARIANTS = [
     *[_variant("softmax_backward", "float32", cols, 16) for cols in (64, 4096, 1 << 20)],
     *[_variant("softmax", dtype, 16384, 16, True) for dtype in ("float32", "float16")],
     _variant("softmax_backward", "float32", 16384, 16, True),
-    _variant("softmax", "bfloat16", 4096, 16),
-    _variant("softmax_backward", "float16", 4096, 16),
-    _variant("softmax", "float64", 8192, 16, True),
-    _variant("softmax_backward", "float64", 4096, 8, True),
     *[
-        f"{kernel}<{C_NAMES[dtype]}, {C_NAMES['int64']}, {width}, 256>"
+        _variant(kernel, dtype, 4096, 8 if dtype == "float64" else 16, log)
+        for kernel in ("softmax", "softmax_backward")
+        for dtype in ("float16", "bfloat16", "float64")
+        for log in (False, True)
+    ],
+    *[
+        f"{kernel}<{C_NAMES[dtype]}, {C_NAMES[labels]}, {width}, 256>"
         for kernel in ("cross_entropy", "cross_entropy_backward")
-        for dtype, width in (("float32", 4), ("float16", 8), ("float64", 1))
+        for dtype, width in (("float32", 4), ("float16", 8), ("bfloat16", 8), ("float64", 1))
+        for labels in ("int32", "int64", "uint8")
     ],
 ]
 """The kernels that the report compiles."""

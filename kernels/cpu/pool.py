@@ -50,7 +50,8 @@ def _put(start: int, stop: int, g: Any, places: Any, out: Any) -> None:
     for p in range(start, stop):
         out[p, :] = 0
         for i in range(g.shape[1]):
-            out[p, places[p, i]] += g[p, i]
+            if 0 <= places[p, i] < out.shape[1]:
+                out[p, places[p, i]] += g[p, i]
 
 
 @_jit  # type: ignore[misc, unused-ignore]

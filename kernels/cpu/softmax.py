@@ -152,7 +152,8 @@ def cross_entropy_backward(
             d[:] = real(0)
             continue
         up = g[r if g.size > 1 else 0]
-        w = weights[label] if weights.size else real(1)
+        known = 0 <= label < x.size  # others have made the loss NaN
+        w = weights[label] if weights.size and known else real(1)
         height, shift = up * (sharp * w + spread * all_weights), lse[r]
         if smoothing > 0:
             floor = up * spread
@@ -165,4 +166,5 @@ def cross_entropy_backward(
         else:
             for i in range(x.size):
                 d[i] = height * exp(x[i] - shift)
-        d[label] -= up * sharp * w
+        if known:
+            d[label] -= up * sharp * w

@@ -233,15 +233,15 @@ def test_what_does_not_fit_is_refused(device, xp):
     x = xp.zeros((2, 4), "f4")
     with pytest.raises(ValueError, match="arrays of 2 axes"):
         norm.norm_rows(xp.zeros((2, 3, 4), "f4"))
-    with pytest.raises(ValueError, match=r"weight is float32\(4,\)"):
+    with pytest.raises(ValueError, match=r"weight .* expected float32\(4,\)"):
         norm.norm_rows(x, xp.zeros(3, "f4"))
-    with pytest.raises(ValueError, match=r"bias is float32\(4,\)"):
+    with pytest.raises(ValueError, match=r"bias .* expected float32\(4,\)"):
         norm.norm_rows(x, None, xp.zeros(4))
     with pytest.raises(TypeError, match="not int32"):
         norm.batch_norm(xp.zeros((2, 3, 4), "i4"))
     with pytest.raises(ValueError, match="3 even groups"):
         norm.group_norm(xp.zeros((2, 4, 1), "f4"), 3)
-    with pytest.raises(ValueError, match="the cotangent is float64"):
+    with pytest.raises(ValueError, match=r"cotangent float64.* does not fit"):
         norm.norm_rows_backward(xp.zeros((2, 4)), x, None, None, xp.zeros(2, "f4"))
 
 

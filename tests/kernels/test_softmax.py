@@ -280,17 +280,17 @@ def test_one_row_with_its_own_g(device, xp):
 
 def test_what_does_not_fit_is_refused(device, xp):
     x = xp.zeros((2, 3), "f4")
-    with pytest.raises(ValueError, match="a matrix"):
+    with pytest.raises(ValueError, match="arrays of 2 axes"):
         softmax(xp.zeros(3, "f4"))
     with pytest.raises(TypeError, match="not int32"):
         softmax(xp.zeros((2, 3), "i4"))
-    with pytest.raises(ValueError, match="g is float64"):
+    with pytest.raises(ValueError, match=r"g float64\(2, 3\) does not fit float32"):
         softmax_backward(xp.zeros((2, 3)), x)
     with pytest.raises(ValueError, match=r"labels are \(2,\) integers"):
         cross_entropy(x, xp.zeros(3, "i8"))
     with pytest.raises(ValueError, match=r"labels are \(2,\) integers"):
         cross_entropy(x, xp.zeros(2, "f4"))
-    with pytest.raises(ValueError, match=r"weight is float32\(3,\)"):
+    with pytest.raises(ValueError, match=r"weight .* expected float32\(3,\)"):
         cross_entropy(x, xp.zeros(2, "i8"), xp.zeros(2, "f4"))
 
 
