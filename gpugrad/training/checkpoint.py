@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import NDArray
 
 from gpugrad.array import Array
 from gpugrad.core.box import Box
@@ -95,6 +96,8 @@ def read_state(path: str | Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder: give a file in it, such as model.safetensors")
     with path.open("rb"):  # the errors of opening are Python's
         pass
     try:
@@ -124,7 +127,12 @@ def read_state(path: str | Path) -> dict[str, Any]:
             f"{path} has been changed since it was written, its checksum is another: "
             "use another checkpoint"
         )
-    state: dict[str, Any] = _unpack(json.loads(text), tensors)
+    try:
+        state: dict[str, Any] = _unpack(json.loads(text), tensors)
+    except (ValueError, KeyError, TypeError) as error:  # gpugrad does not write such
+        raise CheckpointError(
+            f"{path} holds no state that can be read ({error!r}): use another checkpoint"
+        ) from error
     return state
 
 
@@ -247,8 +255,9 @@ def load(
     path : str or Path
         The file: a model, or any checkpoint.
     model : Module, optional
-        Where to load the weights; without it the model is made again, which works for those
-        marked with `gpugrad.training.rebuildable`.
+        Where to load the weights, which become of its element types; without it the model is made
+        again, with those it was saved with, which works for models marked with
+        `gpugrad.training.rebuildable`.
     device : str or Device, optional
         Where the model shall be; the default device, or where the given model is.
 
@@ -264,38 +273,74 @@ def load(
     """
     state = read_state(path)
     if model is None:
-        if state.get("recipe") is None:
-            raise CheckpointError(
-                f"{path} does not say how its model is made, as it was not marked with "
-                "gpugrad.training.rebuildable: give a model, load(path, model)"
-            )
-        from gpugrad.device import device as find_device
-
-        try:
-            model = build(state["recipe"], find_device(device))
-        except LookupError as error:
-            raise CheckpointError(f"{path}: {error}") from error
+        model = _made_again(state, path, device)
     elif device is not None:
         model.to(device)
-    load_weights(model, state, path)
+    load_weights(model, state, path, cast=True)
     return model.eval()
 
 
-def load_weights(model: Module, state: Mapping[str, Any], path: str | Path) -> None:
+def _made_again(state: Mapping[str, Any], path: str | Path, device: str | Device | None) -> Module:
+    """The model by its recipe, with other weights of the same element types."""
+    from gpugrad.device import device as find_device
+
+    recipe, weights, where = _recipe_in(state, path), _weights_in(state, path), find_device(device)
+    if recipe is None:
+        raise CheckpointError(
+            f"{path} does not say how its model is made, as it was not marked with "
+            "gpugrad.training.rebuildable: give a model, load(path, model)"
+        )
+    try:
+        model = build(recipe, where)
+    # Whatever a builder raises for the arguments that a file gives.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    kept = model._kept()
+    dtypes = {id(kept[name]): value.dtype for name, value in weights.items() if name in kept}
+    return model._renew(lambda part, value: value.astype(dtypes.get(id(part), value.dtype)))
+
+
+def _recipe_in(state: Mapping[str, Any], path: str | Path) -> Mapping[str, Any] | None:
+    found = state.get("recipe")
+    if found is None:
+        return None
+    parts = (found.get("builder"), found.get("arguments")) if isinstance(found, Mapping) else ()
+    if [str, dict] != [type(part) for part in parts]:
+        raise CheckpointError(
+            f"{path} says how its model is made by a builder and its arguments, got {found!r:.80}: "
+            "use another checkpoint"
+        )
+    return dict(found)
+
+
+def _weights_in(state: Mapping[str, Any], path: str | Path) -> Mapping[str, NDArray[Any]]:
+    found = state.get("model")
+    if not isinstance(found, Mapping) or not all(isinstance(w, np.ndarray) for w in found.values()):
+        raise CheckpointError(
+            f"{path} holds no model's weights: give a file that gpugrad.save or a Trainer wrote"
+        )
+    return found
+
+
+def load_weights(
+    model: Module, state: Mapping[str, Any], path: str | Path, *, cast: bool = False
+) -> None:
     """Put the weights of a state that was read from ``path`` in a model.
+
+    Those of other element types are refused, or with ``cast`` become of the model's.
 
     Raises
     ------
     CheckpointError
-        If they are another model's: by how it was made, by names, shapes or element types.
+        If they are another model's: by how it was made, by names or shapes.
     """
-    theirs, ours = state.get("recipe"), recipe_of(model)
-    if theirs is not None and ours is not None and theirs != ours:
+    theirs, ours = _recipe_in(state, path), recipe_of(model)
+    if theirs is not None and ours is not None and _but_for_dtype(theirs) != _but_for_dtype(ours):
         raise CheckpointError(f"{path} holds {told(theirs)}, not {told(ours)}")
-    weights = state["model"]
+    weights = _weights_in(state, path)
     for name, mine in model.state_dict().items():
         given = weights.get(name)
-        if given is not None and given.dtype != mine.dtype:
+        if not cast and given is not None and given.dtype != mine.dtype:
             raise CheckpointError(
                 f"{path} is of another model: {name} is {given.dtype}, expected {mine.dtype}"
             )
@@ -303,6 +348,12 @@ def load_weights(model: Module, state: Mapping[str, Any], path: str | Path) -> N
         model.load_state_dict(weights)
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is of another model: {error.args[0]}") from error
+
+
+def _but_for_dtype(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes models of one kind; which element types they have their weights say."""
+    arguments = {name: v for name, v in recipe["arguments"].items() if name != "dtype"}
+    return {"builder": recipe["builder"], "arguments": arguments}
 
 
 # ------------------------------------------------------------------------------ a run's folder

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -81,13 +83,23 @@ def _note_when_made(cls: Any, name: str) -> None:
 
 def _recipe(name: str, bound: inspect.BoundArguments) -> dict[str, Any]:
     bound.apply_defaults()
-    arguments = {k: _words(v) for k, v in bound.arguments.items() if k not in _LEFT_OUT}
-    return {"builder": name, "arguments": arguments}
+    arguments = dict(bound.arguments)
+    for parameter in bound.signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            arguments[parameter.name] = _noted(arguments[parameter.name])
+    return {"builder": name, "arguments": _noted(arguments)}
+
+
+def _noted(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _words(v) for k, v in arguments.items() if k not in _LEFT_OUT}
 
 
 def _words(value: Any) -> Any:
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
         return np.dtype(value).name
+    if isinstance(value, list | tuple):
+        words = [_words(v) for v in value]
+        return words if isinstance(value, list) else tuple(words)
     return value
 
 
@@ -111,24 +123,31 @@ def build(recipe: Mapping[str, Any], device: Any) -> Module:
     Raises
     ------
     LookupError
-        If nothing of that name is marked with `rebuildable`.
+        If nothing of that name is marked with `rebuildable`, or takes arguments of those names.
     """
     name = recipe["builder"]
     if name not in _builders and name.startswith("gpugrad."):
         # Only our own: a file does not decide which modules of the user's are run.
-        importlib.import_module(name.partition(":")[0])
+        with suppress(ImportError):
+            importlib.import_module(name.partition(":")[0])
     builder = _builders.get(name)
     if builder is None:
         raise LookupError(
             f"{name.replace(':', '.')} is not known here: import the module that defines it and "
             "marks it with gpugrad.training.rebuildable, or give a model to load into"
         )
+    signature = inspect.signature(builder)
     arguments = dict(recipe["arguments"])
-    if "device" in inspect.signature(builder).parameters:
+    unknown = sorted(arguments.keys() - signature.parameters.keys())
+    if unknown:
+        raise LookupError(f"{told(recipe)} cannot be made, as there is no argument {unknown[0]!r}")
+    if "device" in signature.parameters:
         arguments["device"] = device
+    bound = inspect.BoundArguments(signature, OrderedDict(arguments))
+    bound.apply_defaults()
     before = random.default_generator.state_dict()
     try:
-        model: Module = builder(**arguments)
+        model: Module = builder(*bound.args, **bound.kwargs)
     finally:
         random.default_generator.load_state_dict(before)
     model.recipe = {"builder": name, "arguments": dict(recipe["arguments"])}  # type: ignore[attr-defined]

@@ -320,6 +320,15 @@ def test_another_models_checkpoint_is_refused(tmp_path):
     assert bits(again.state_dict()) == before
 
 
+def test_weights_of_another_element_type_are_another_runs(tmp_path):
+    trainer("cpu", tmp_path, epochs=1).fit()
+    run = trainer("cpu", tmp_path)
+    run.model.to(dtype="float64")
+    with pytest.raises(CheckpointError, match=r"0\.weight is float32, expected float64"):
+        run.resume()
+    assert run.model[0].weight.dtype == "float64"
+
+
 def test_other_data_is_refused_and_nothing_changed(tmp_path):
     run = trainer("cpu", tmp_path, epochs=1)
     run.fit()
