@@ -300,7 +300,6 @@ from gpugrad.ops.join import (
     dstack,
     hstack,
     meshgrid,
-    pad,
     repeat,
     split,
     stack,
@@ -319,6 +318,7 @@ from gpugrad.ops.matmul import (
     vdot,
     vecdot,
 )
+from gpugrad.ops.pad import pad
 from gpugrad.ops.parts import (
     angle,
     bitwise_count,

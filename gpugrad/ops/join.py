@@ -1,4 +1,4 @@
-"""Putting arrays together and taking them apart: concatenate, stack, split, pad, tile, repeat."""
+"""Putting arrays together and taking them apart: concatenate, stack, split, tile, repeat."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from gpugrad.core.abstract import ShapeDtype, rank, shape_dtype
 from gpugrad.core.box import Box
 from gpugrad.core.primitive import LINEAR, Primitive
-from gpugrad.device import device_of, namespace, on, to_device
+from gpugrad.device import device_of, namespace, on
 from gpugrad.ops.batching import lead, over_axis
 from gpugrad.ops.broadcast import broadcast_to, broadcast_to_p, unbroadcast
 from gpugrad.ops.cast import cast
 from gpugrad.ops.concrete import concrete
-from gpugrad.ops.creation import device_near, zeros_near
+from gpugrad.ops.creation import zeros_near
 from gpugrad.ops.indexing import getitem, take
 from gpugrad.ops.operands import as_arrays
 from gpugrad.ops.shape import expand_dims, normal_axis, ravel, reshape
@@ -105,7 +105,10 @@ split_p = Primitive(
 
 
 def _pad_batch(primitive: Primitive, size: int, batched: Any, values: Any, params: Any) -> Any:
-    return primitive(values[0], width=((0, 0), *params["width"]), value=params["value"])
+    width, value = params["width"], params["value"]
+    if np.ndim(value):
+        value = [(0, 0), *np.broadcast_to(value, (len(width), 2)).tolist()]
+    return primitive(values[0], width=((0, 0), *width), value=value)
 
 
 def _pad(xp: Any, x: Any, *, width: tuple[tuple[int, int], ...], value: Any) -> Any:
@@ -238,36 +241,6 @@ def split(x: Any, sections: Any, axis: int = 0) -> list[Any]:
     return array_split(x, sections, axis)
 
 
-def _widths(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
-    pairs = np.broadcast_to(np.asarray(pad_width, dtype=np.intp), (ndim, 2))
-    if (pairs < 0).any():
-        raise ValueError(f"pad: widths cannot be negative, got {pad_width}")
-    return tuple((int(a), int(b)) for a, b in pairs)
-
-
-def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Any:
-    """``x`` with a margin: of a constant, or ``edge``, ``reflect``, ``symmetric`` or ``wrap``."""
-    like = shape_dtype(x)
-    width = _widths(pad_width, like.ndim)
-    if mode == "constant":
-        return pad_p(x, width=width, value=constant_values)
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise ValueError(
-            f"pad: mode {mode!r} is none of 'constant', 'edge', 'reflect', 'symmetric', 'wrap'"
-        )
-    for axis, (before, after) in enumerate(width):
-        if before or after:
-            # Where each element of the padded axis comes from, by NumPy's own rule.
-            source = np.pad(np.arange(like.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]
-            x = take(x, _beside(x, source), axis)
-    return x
-
-
-def _beside(x: Any, positions: np.ndarray[Any, Any]) -> Any:
-    """Host positions as an index array on the device of ``x``."""
-    return to_device(positions, device_near([x]))
-
-
 def tile(x: Any, reps: Any) -> Any:
     """``x`` repeated ``reps`` times along each axis, the whole array each time."""
     counts = tuple(map(index, reps)) if isinstance(reps, Sequence) else (index(reps),)
@@ -295,7 +268,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     counts = concrete(repeats, "repeat")
     with on(device_of(counts)):
         positions = _repeated(namespace(device_of(counts)), counts, shape[at])
-    return take(x, _beside(x, positions), at)
+    return take(x, positions, at)
 
 
 def _repeated(xp: Any, counts: Any, n: int) -> Any:

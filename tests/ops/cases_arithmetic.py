@@ -455,19 +455,42 @@ case(
 )
 
 
-def _pad(modes: list[str]) -> Callable[[Draw], Sample]:
+def _pad(modes: list[str], make: Callable[..., Maker] = real) -> Callable[[Draw], Sample]:
     def sample(d: Draw) -> Sample:
         shape = d.shape(1, least=2)
         width = d.pick([1, (0, 2), [(d.integer(0, 1), d.integer(0, 4)) for _ in shape]])
-        return [real(shape)], {"pad_width": width, "mode": d.pick(modes)}
+        return [make(shape)], {"pad_width": width, "mode": d.pick(modes)}
 
     return sample
 
 
 case("pad", _pad(["constant"]))
 case("pad with a value", lambda d: ([real((2, 2))], {"pad_width": 1, "constant_values": 3.0}))
-for _name in ("edge", "reflect", "symmetric", "wrap"):
+case(
+    "pad with a value for each side",
+    lambda d: ([real((2, 2))], {"pad_width": 1, "constant_values": ((1.0, 2.0), (3.0, 4.0))}),
+)
+for _name in ("edge", "linear_ramp", "mean", "reflect", "symmetric", "wrap"):
     case(f"pad {_name}", _pad([_name]))
+for _name in ("maximum", "median", "minimum"):
+    case(f"pad {_name}", _pad([_name], distinct))
+
+
+def _pad_with(
+    mode: str, make: Callable[..., Maker] = real, **options: Any
+) -> Callable[[Draw], Sample]:
+    def sample(d: Draw) -> Sample:
+        widths = [(d.integer(0, 1), d.integer(0, 8)), (d.integer(0, 5), 1)]
+        return [make((2, 3))], {"pad_width": widths, "mode": mode, **options}
+
+    return sample
+
+
+for _name in ("reflect", "symmetric"):
+    case(f"pad {_name} odd", _pad_with(_name, reflect_type="odd"), low=False)
+case("pad linear_ramp to values", _pad_with("linear_ramp", end_values=((1.0, 2.0), (3.0, 4.0))))
+for _name in ("maximum", "mean", "median", "minimum"):
+    case(f"pad {_name} of some", _pad_with(_name, distinct, stat_length=((1, 2), (2, 5))))
 
 # ------------------------------------------------------------------------------ indexing
 

@@ -326,3 +326,51 @@ def test_indices_on_the_host_go_with_any_device(name, device, xp):
     x = xp.arange(6.0).reshape(2, 3)
     np.testing.assert_array_equal(back(gg.grad(lambda x: gnp.sum(f(xp, x)))(x)).ravel(), want)
     assert f(xp, gg.Array(x)).device == device
+
+
+PADS = {
+    "axes by number": {"pad_width": {-1: (1, 2)}},
+    "axes by number, mean": {"pad_width": {0: 1, 1: (0, 2)}, "mode": "mean"},
+    "ramp": {"pad_width": 3, "mode": "linear_ramp", "end_values": (2, -5)},
+    "mean": {"pad_width": 1, "mode": "mean"},
+    "median": {"pad_width": (2, 0), "mode": "median", "stat_length": 2},
+    "odd": {"pad_width": 5, "mode": "reflect", "reflect_type": "odd"},
+    "odd with the edge": {"pad_width": 5, "mode": "symmetric", "reflect_type": "odd"},
+}
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 4)])
+@pytest.mark.parametrize("name", PADS)
+def test_margins_of_integers(name, shape, device):
+    x = np.random.default_rng(0).integers(-9, 9, shape)
+    got, want = gnp.pad(put(x, device), **PADS[name]), np.pad(x, **PADS[name])
+    assert got.dtype == want.dtype
+    np.testing.assert_array_equal(back(got), want)
+    np.testing.assert_array_equal(np.pad(gg.Array(put(x, device)), **PADS[name]).numpy(), want)
+
+
+def test_a_margin_of_anything_has_a_gradient_of_zero(device, xp):
+    x = xp.ones((2, 2))
+    assert gnp.pad(x, 1, "empty").shape == (4, 4)
+    assert gg.grad(lambda x: gnp.pad(x, 1, "empty")[0, 0])(x).tolist() == [[0, 0], [0, 0]]
+
+
+def test_infinities_stay_where_the_margin_has_them(device, xp):
+    x = xp.asarray([np.inf, 1.0, 2.0])
+    assert gnp.pad(x, (0, 1), "reflect", reflect_type="odd").tolist() == [np.inf, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "round"}, "'round' is none of 'constant', 'edge', 'empty', 'linear_ramp'"),
+        ({"mode": "edge", "constant_values": 3}, "mode 'edge' takes no constant_values"),
+        ({"end_values": 1}, "mode 'constant' takes no end_values"),
+        ({"mode": "mean", "stat_length": 0}, "stat_length 0"),
+        ({"mode": "wrap", "reflect_type": "odd"}, "takes no reflect_type"),
+        ({"mode": "reflect", "reflect_type": "loud"}, "'loud' is neither 'even' nor 'odd'"),
+    ],
+)
+def test_what_pad_cannot_do(options, message):
+    with pytest.raises(ValueError, match=message):
+        gnp.pad(np.ones(2), 1, **options)
