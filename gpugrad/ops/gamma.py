@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from operator import index
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.core.primitive import Primitive
-from gpugrad.ops.elementwise import exp, log, log1p, sign
+from gpugrad.core.primitive import Primitive, Rule
+from gpugrad.ops.complex import real
+from gpugrad.ops.elementwise import cos, exp, log, log1p, sign, sin, where
 from gpugrad.ops.entropy import xlog1py, xlogy
 from gpugrad.ops.incomplete import betainc_slope, gammainc_slope
 from gpugrad.ops.special import (
@@ -25,13 +26,24 @@ from gpugrad.ops.special import (
     unary,
 )
 
+_LOG_ROOT_TWO_PI = 0.5 * math.log(2 * math.pi)
+
 # 5.2.2: psi is the logarithmic derivative of gamma.
-gamma = unary("gamma", lambda g, x, y: g * (y * digamma(x)))
-rgamma = unary("rgamma", lambda g, x, y: -g * (y * digamma(x)))
+gamma: Primitive = unary("gamma", lambda g, x, y: g * (y * digamma(x)))
+rgamma = unary("rgamma", lambda g, x, y: g * _rgamma_slope(x, y))
 gammaln: Primitive = unary("gammaln", lambda g, x: g * digamma(x))
 loggamma = unary("loggamma", lambda g, x: g * digamma(x))
 digamma: Primitive = unary("digamma", lambda g, x: g * polygamma(1, x))
 gammasgn = unary("gammasgn", None)
+
+
+def _rgamma_slope(x: Any, y: Any) -> Any:
+    """``-y psi(x)``, left of 0 by the reflection 5.5.3: at the poles of gamma it is finite."""
+    left = real(x) <= 0
+    mirror = where(left, 1 - x, 1)
+    turn = math.pi * where(left, x, 0)
+    reflected = gamma(mirror) * (cos(turn) - digamma(mirror) * sin(turn) / math.pi)
+    return where(left, reflected, -(y * digamma(where(left, 1, x))))
 
 
 def _polygamma(xp: Any, n: Any, x: Any) -> Any:
@@ -78,10 +90,23 @@ def _in_double(slope: Callable[..., Any]) -> Callable[..., Any]:
     return impl
 
 
+def _no_second(name: str, users: str) -> Rule:
+    """A rule that says that the parameters have first derivatives only."""
+
+    def rule(g: Any) -> NoReturn:
+        raise TypeError(
+            f"{name}, of which {users} are made, has first derivatives with respect to its "
+            "parameters, by power series, but no second ones: take differences of the first, or "
+            "pass a constant, such as gg.stop_gradient(a)"
+        )
+
+    return rule
+
+
 gammainc_by_a = binary(
     "gammainc_by_a",
     "a x",
-    no_derivative("gammainc_by_a", "a"),
+    _no_second("gammainc", "gamma.cdf, chi2.cdf and poisson.cdf"),
     lambda g, a, x: g * (_density(a, x) * (log(x) - digamma(beside(a, x)))),
     _in_double(gammainc_slope),
 )
@@ -130,8 +155,8 @@ betainc_by_a = Special(
     "betainc_by_a",
     "a b x",
     (
-        no_derivative("betainc_by_a", "a"),
-        no_derivative("betainc_by_a", "b"),
+        _no_second("betainc", "beta.cdf and t.cdf"),
+        _no_second("betainc", "beta.cdf and t.cdf"),
         lambda g, a, b, x: g * _beta_density_by_a(a, b, x),
     ),
     _in_double(betainc_slope),
@@ -149,12 +174,28 @@ betainc = Special(
 )
 
 
+def _log_t_norm(df: Any) -> Any:
+    """``betaln(df / 2, 1 / 2) + log(df) / 2``; as 5.11.8 has it where df is so large that they cancel.
+
+    With infinitely many degrees of freedom it is that of the normal distribution.
+    """
+    many = df > 60
+    r = 1 / where(many, df, 60)
+    square = r * r
+    series = r * (1 / 4 - square * (1 / 24 - square * (1 / 20 - square * (17 / 112))))
+    few = where(many, 60, df)
+    half = few / 2
+    exact = betaln(half, beside(0.5, half)) + 0.5 * log(few)
+    return where(many, series + _LOG_ROOT_TWO_PI, exact)
+
+
 def log_t_density(df: Any, t: Any) -> Any:
-    """Logarithm of the density of Student's t distribution."""
+    """Logarithm of the density of Student's t distribution; of the normal one for infinite df."""
     df = beside(df, t)
-    half = df / 2
-    norm = betaln(half, beside(0.5, half)) + 0.5 * log(df)
-    return -(half + 0.5) * log1p(t * t / df) - norm
+    normal = df == math.inf
+    df = where(normal, 1, df)
+    tail = where(normal, 0.5 * (t * t), (df / 2 + 0.5) * log1p(t * t / df))
+    return -tail - _log_t_norm(where(normal, math.inf, df))
 
 
 def _stdtr(xp: Any, df: Any, t: Any) -> Any:
@@ -166,15 +207,43 @@ def _stdtr(xp: Any, df: Any, t: Any) -> Any:
     betainc, half, square = library(xp, "betainc"), dtype.type(0.5), t * t
     tail = half * betainc(half * df, half, df / (df + square))
     middle = half * betainc(half, half * df, square / (df + square))
-    return xp.where(square < df, half + xp.sign(t) * middle, xp.where(t > 0, 1 - tail, tail))
+    few = xp.where(square < df, half + xp.sign(t) * middle, xp.where(t > 0, 1 - tail, tail))
+    return xp.where(df > 3000, _nearly_normal(xp, df, t), few)
+
+
+def _nearly_normal(xp: Any, df: Any, t: Any) -> Any:
+    """Hill 1970, "Algorithm 395: Student's t-distribution", for many degrees of freedom."""
+    a = xp.maximum(df, 3000) - 0.5
+    spread = xp.where(df == math.inf, t * t, a * xp.log1p(t * t / (a + 0.5)))
+    z = xp.minimum(xp.sqrt(spread), 40)  # beyond that nothing is left
+    b = 48 * a * a
+    cube, square = z**3, z * z
+    last = cube * (4 * square * square + 33 * square + 240) + 855 * z
+    z = z + (cube + 3 * z) / b - last / (10 * b * (b + 0.8 * square * square + 100))
+    return library(xp, "ndtr")(xp.copysign(z, t))
 
 
 def _t_by_df(df: Any, t: Any) -> Any:
     """Of ``betainc(df / 2, 1 / 2, z) / 2``, ``z = df / (df + t**2)``, by both of its operands."""
-    half, square = beside(df, t) / 2, df + t * t
-    z = df / square
+    many = df > 3000
+    few = beside(where(many, 3000, df), t)
+    half, square = few / 2, few + t * t
+    z = few / square
     by_z = t * exp((half - 1) * log(z) - 1.5 * log(square) - betaln(half, beside(0.5, z)))
-    return -0.25 * sign(t) * betainc_by_a(half, 0.5, z) - 0.5 * by_z
+    exact = -0.25 * sign(t) * betainc_by_a(half, 0.5, z) - 0.5 * by_z
+    return where(many, _t_by_many(beside(where(many, df, 3000), t), t), exact)
+
+
+def _t_by_many(df: Any, t: Any) -> Any:
+    """By the distribution's expansion about the normal one in powers of 1 / df (Fisher 1925)."""
+    t = where(t * t < 1500, t, 0)
+    s, r = t * t, 1 / df
+    first = (s + 1) / 4
+    second = (((3 * s - 7) * s - 5) * s - 3) / 96
+    third = (((((s - 11) * s + 14) * s + 6) * s - 3) * s - 15) / 384
+    fourth = ((((((15 * s - 375) * s + 2225) * s - 2141) * s - 939) * s - 213) * s + 915) * s + 945
+    terms = first + r * (2 * second + r * (3 * third + r * (fourth / 23040)))
+    return r * r * t * terms * exp(-0.5 * s - _LOG_ROOT_TWO_PI)
 
 
 stdtr = binary(

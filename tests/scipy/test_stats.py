@@ -147,6 +147,25 @@ def test_named_lists():
     np.testing.assert_allclose(got, scipy.stats.norm.logpdf([1, 2], scale=[2, 3]), rtol=1e-14)
 
 
+@pytest.mark.parametrize("function", CONTINUOUS)
+def test_t_of_many_degrees_of_freedom(function, device):
+    """Up to infinitely many, which is the normal distribution."""
+    x = np.array([-6.0, -1.0, 0.0, 0.7, 5.0])
+    df = np.array([50.0, 70.0, 2e3, 4e3, 1e5, 1e12, 1e300, np.inf])[:, None]
+    ours, theirs = getattr(stats.t, function), getattr(scipy.stats.t, function)
+    put = to_device(x, device), to_device(df, device)
+    np.testing.assert_allclose(host(ours(*put)), theirs(x, df), rtol=3e-9, atol=1e-15)
+    g_x, g_df = map(host, gg.grad(lambda x, df: gnp.sum(ours(x, df)), (0, 1))(*put))
+    normal = gg.grad(lambda x: gnp.sum(getattr(stats.norm, function)(x)))(put[0])
+    rows = host(gg.grad(lambda x: gnp.sum(ours(x, put[1][-1])))(put[0]))
+    np.testing.assert_allclose(rows, host(normal), rtol=1e-12)
+    assert np.isfinite(g_x).all()
+    assert g_df[-1] == 0
+    step = 1e-3 * df[:4]
+    want = (theirs(x, df[:4] + step) - theirs(x, df[:4] - step)).sum(1, keepdims=True) / (2 * step)
+    np.testing.assert_allclose(g_df[:4], want, rtol=1e-4)
+
+
 def test_poisson_off_the_integers():
     k = np.array([-1.0, 0.5, 2.0])
     for function in DISCRETE:
