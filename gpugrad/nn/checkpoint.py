@@ -73,6 +73,10 @@ class Replay:
         self._generators, self._buffers = list(generators.values()), list(buffers.values())
         self._starts = [g.state_dict() for g in self._generators]
 
+    def drawn(self) -> bool:
+        """Whether one of the generators has made numbers since."""
+        return [g.state_dict() for g in self._generators] != self._starts
+
     @contextmanager
     def again(self) -> Iterator[None]:
         """Inside, random numbers are those of then, and what buffers become is forgotten."""

@@ -58,7 +58,9 @@ def ctc_loss(
     Notes
     -----
     The derivative is that with respect to ``log_probs``. PyTorch's has that of a `log_softmax`
-    before it in it already, which changes nothing once it has gone through one.
+    before it in it already, which changes nothing once it has gone through one. For a target that
+    is too long for its input the loss is infinite, and the derivative finite, where PyTorch's is
+    NaN; with ``zero_infinity`` both are 0.
 
     Examples
     --------

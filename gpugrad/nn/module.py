@@ -265,12 +265,14 @@ class Module:
         ------
         KeyError
             For names that are missing or unexpected. Nothing is written then.
+        TypeError
+            For complex numbers where real ones are. Nothing is written then.
         ValueError
             For a shape that is not the parameter's. Nothing is written then.
         """
         mine, parts = self.state_dict(), self._kept()
-        given = {id(parts[name]) for name in parts.keys() & state.keys()}
-        missing = sorted(name for name, part in parts.items() if id(part) not in given)
+        named = {id(parts[name]) for name in parts.keys() & state.keys()}
+        missing = sorted(name for name, part in parts.items() if id(part) not in named)
         unexpected = sorted(state.keys() - mine.keys())
         if strict and (missing or unexpected):
             raise KeyError(
@@ -281,7 +283,13 @@ class Module:
         for name, old in mine.items():
             if name not in state:
                 continue
-            new = Array(state[name], old.dtype, device=old.device, copy=True)
+            given = Array(state[name])
+            if given.dtype.kind == "c" != old.dtype.kind:
+                raise TypeError(
+                    f"{type(self).__name__}.load_state_dict: {name} is of {old.dtype}, got "
+                    f"{given.dtype}, whose imaginary part would be lost"
+                )
+            new = Array(given, old.dtype, device=old.device, copy=True)
             if new.shape != old.shape:
                 raise ValueError(
                     f"{type(self).__name__}.load_state_dict: {name} has shape {old.shape}, got "

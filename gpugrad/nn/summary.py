@@ -75,6 +75,12 @@ def summary(model: Module, *inputs: Any, **named: Any) -> Summary:
     total                        58
     232 bytes of parameters
     """
+    for shape in inputs:
+        if isinstance(shape, tuple) and shape and all(isinstance(n, int) for n in shape):
+            raise TypeError(
+                f"summary: the model is run on arrays, got the shape {shape}: give an array of "
+                f"that shape, such as numpy.zeros({shape}, 'float32')"
+            )
     outputs: dict[int, str] = {}
     layers = list(model.named_modules())
     modes = [layer.training for _, layer in layers]

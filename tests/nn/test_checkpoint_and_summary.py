@@ -118,6 +118,11 @@ def test_large_narrow_gradients_are_accumulated_in_float32(device):
         gathered.add([np.ones(2, "f4")])
 
 
+def test_a_summary_is_of_arrays():
+    with pytest.raises(TypeError, match=r"run on arrays, got the shape \(5, 3\): give an array"):
+        nn.summary(nn.Linear(3, 2), (5, 3))
+
+
 def test_accumulated_micro_batches_train_as_one_batch(device):
     x = gg.Array(np.random.default_rng(0).standard_normal((12, 4)), device=device)
 

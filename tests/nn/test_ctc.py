@@ -64,6 +64,13 @@ def test_a_target_that_does_not_fit(device):
     assert not x.grad.numpy()[:, 3].any()
 
 
+def test_a_target_that_does_not_fit_has_a_finite_gradient(device):
+    even = gg.Array(np.log(np.full((2, 1, 2), 0.5)), device=device)
+    loss, slope = gg.value_and_grad(lambda x: nn.ctc_loss(x, np.array([[1, 1]]), [2], [2]))(even)
+    assert loss.item() == np.inf
+    assert np.isfinite(slope.numpy()).all()
+
+
 def test_its_derivatives_are_differences():
     x = logits()[:, :2]
 

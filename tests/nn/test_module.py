@@ -108,6 +108,7 @@ def test_state_goes_there_and_back(device):
         (lambda s: s.pop("scale"), KeyError, r"missing \['scale'\]"),
         (lambda s: s.update(other=1.0), KeyError, r"unexpected \['other'\]"),
         (lambda s: s.update(scale=np.ones(2)), ValueError, r"scale has shape \(\), got \(2,\)"),
+        (lambda s: s.update(scale=1 + 2j), TypeError, "scale is of float64, got complex128"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, kind, message):
