@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from typing import Any
@@ -18,6 +19,7 @@ from gpugrad.device import CPU, device_of, namespace, on, to_device
 from gpugrad.interop.extra import need
 from gpugrad.interop.onnx_ops import FORMS, HINTS
 from gpugrad.interop.onnx_trace import Call, Recorder, Value, is_own
+from gpugrad.nn.checkpoint import Replay
 from gpugrad.nn.module import Module
 from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.kinds import flatten, unflatten
@@ -64,7 +66,8 @@ def export(
     ModuleNotFoundError
         Without the package onnx.
     NotImplementedError
-        For an operation without a form in ONNX here; it is named.
+        For an operation without a form in ONNX here, which is named, and for a function that draws
+        random numbers of `gpugrad.random` or ``numpy.random``.
     ValueError
         With ``dynamic_batch`` if the batch's length enters the computation otherwise than as one.
 
@@ -92,6 +95,7 @@ def export(
         outs = [o._payload if isinstance(o, Box) and o._trace is trace else raw_of(o) for o in out]
         return trace, [b._payload for b in boxes], outs
 
+    replay, numpy_before = Replay(f if isinstance(f, Module) else None), _numpy_random()
     if dynamic_batch:
         count = _batch(names, raw)
         first, second = (run([_grown(a, count + more) for a in raw]) for more in (1, 2))
@@ -100,10 +104,19 @@ def export(
     graph = _Graph(onnx, f_names, first[1], second[1], names)
     for step in _paired(graph, first[0].calls, second[0].calls):
         graph.add(step)
+    if replay.drawn() or _numpy_random() != numpy_before:
+        raise NotImplementedError(
+            f"onnx.export: {_name(f)} draws random numbers, and the graph would have those of this "
+            "run for ever: call model.eval() first, or give them as an input"
+        )
     model = graph.finish(first[2], second[2], output_names, _name(f))
     if path is not None:
         onnx.save(model, path)
     return model
+
+
+def _numpy_random() -> bytes:
+    return pickle.dumps(np.random.get_state(legacy=False))
 
 
 def _name(f: Any) -> str:

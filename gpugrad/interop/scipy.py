@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -81,7 +82,8 @@ def minimize(
         As in SciPy, which chooses BFGS, L-BFGS-B or SLSQP by the constraints. Gradients, products
         of the Hessian with vectors and Hessians are handed to the methods that use them.
     callback : callable, optional
-        Called with ``x``, a pytree like ``x0``, after each iteration.
+        Called with ``x``, a pytree like ``x0``, after each iteration. If its one parameter is named
+        ``intermediate_result``, with an ``OptimizeResult`` of such an ``x``, as in SciPy.
     **options
         ``bounds``, ``constraints``, ``tol`` and ``options`` as in SciPy, for the elements of
         ``x0`` in order.
@@ -129,7 +131,7 @@ def minimize(
     elif name in WHOLE:
         options["hess"] = whole
     if callback is not None:
-        options["callback"] = lambda v, *state: callback(vector.unravel(v))
+        options["callback"] = _calling(callback, vector)
     plain = name in GRADIENT_FREE
     found = optimize.minimize(
         value if plain else both,
@@ -138,11 +140,29 @@ def minimize(
         jac=None if plain else True,
         **options,
     )
+    return _as_given(found, vector)
+
+
+def _as_given(found: optimize.OptimizeResult, vector: _Vector) -> optimize.OptimizeResult:
+    """With pytrees in place of vectors."""
     gradient = "grad" if "grad" in found else "jac"  # trust-constr: jac is the constraints'
     for key in ("x", gradient):
         if key in found:
             found[key] = vector.unravel(np.asarray(found[key]))
     return found
+
+
+def _calling(callback: Callable[..., Any], vector: _Vector) -> Callable[..., Any]:
+    """The callback for SciPy, which looks at the name of the parameter."""
+
+    def by_result(intermediate_result: Any) -> Any:
+        if isinstance(intermediate_result, np.ndarray):  # of methods that have no result yet
+            return callback(vector.unravel(intermediate_result))
+        copy = optimize.OptimizeResult(intermediate_result)
+        return callback(intermediate_result=_as_given(copy, vector))
+
+    named = set(inspect.signature(callback).parameters) == {"intermediate_result"}
+    return by_result if named else lambda v, *state: callback(vector.unravel(v))
 
 
 def _number(y: Any) -> float:

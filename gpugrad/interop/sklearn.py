@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -65,11 +66,7 @@ class _Network(_base.BaseEstimator):  # type: ignore[misc]
 
     def _train(self, x: Any, y: Any, outputs: int, loss: Any) -> Self:
         """Fit the weights to standardised inputs."""
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"{type(self).__name__}: activation={self.activation!r} is none of "
-                f"{sorted(ACTIVATIONS)}"
-            )
+        self._check_settings()
         draw = _utils.check_random_state(self.random_state)
         self.mean_ = x.mean(0)
         scale = x.std(0)
@@ -106,6 +103,24 @@ class _Network(_base.BaseEstimator):  # type: ignore[misc]
         self.weights_ = _paired([p.detach().to(CPU).numpy().copy() for p in params])
         return self
 
+    def _check_settings(self) -> None:
+        name = type(self).__name__
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"{name}: activation={self.activation!r} is none of {sorted(ACTIVATIONS)}"
+            )
+        for setting in ("batch_size", "max_iter", "patience"):
+            if not _counts(getattr(self, setting)):
+                raise ValueError(
+                    f"{name}: {setting} is a whole number from 1 on, got {getattr(self, setting)!r}"
+                )
+        if isinstance(self.hidden, str) or not np.iterable(self.hidden):
+            raise ValueError(f"{name}: hidden is a sequence of widths, got {self.hidden!r}")
+        if not all(map(_counts, self.hidden)):
+            raise ValueError(
+                f"{name}: the widths of hidden are whole numbers from 1 on, got {self.hidden!r}"
+            )
+
     def _outputs(self, x: Any) -> Any:
         _validation.check_is_fitted(self)
         x = _validation.validate_data(self, x, reset=False, dtype=np.float64)
@@ -113,6 +128,10 @@ class _Network(_base.BaseEstimator):  # type: ignore[misc]
         moved = [tuple(Array(p).to(where) for p in pair) for pair in self.weights_]
         x = Array((x - self.mean_) / self.scale_).to(where)
         return _forward(moved, x, ACTIVATIONS[self.activation]).to(CPU).numpy()
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _paired(flat: Sequence[Any]) -> Weights:

@@ -412,6 +412,19 @@ def test_an_operation_without_a_form_is_named():
         export(cnn().train(), RNG.normal(size=(3, 1, 8, 8)).astype("f4"))
 
 
+def test_random_numbers_are_no_constants():
+    draw = np.random.default_rng(0)
+    for f in (
+        nn.RReLU(),
+        nn.Sequential(nn.Linear(4, 3), nn.RReLU(generator=gg.random.Generator(0))),
+        lambda x: x + gg.random.normal(size=4),
+        lambda x: x + np.random.normal(size=4).astype("f4"),
+    ):
+        with pytest.raises(NotImplementedError, match=r"draws random numbers.*model\.eval\(\)"):
+            export(f, draw.normal(size=(3, 4)).astype("f4"))
+    export(nn.RReLU().eval(), X)
+
+
 def test_an_operation_of_the_user_s_is_not_taken_for_ours():
     @gg.primitive
     def tanh(x):

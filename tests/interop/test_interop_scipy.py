@@ -100,3 +100,27 @@ def test_errors_say_what_was_expected():
         minimize(rosenbrock, np.ones(2), hessp=None)
     with pytest.raises(ValueError, match="no elements"):
         minimize(rosenbrock, [])
+
+
+@pytest.mark.parametrize("method", ["BFGS", "L-BFGS-B", "Nelder-Mead", "trust-constr", "TNC"])
+def test_a_callback_is_given_what_it_names(method):
+    seen, results = [], []
+
+    def by_name(intermediate_result):
+        results.append(intermediate_result)
+
+    start = {"a": np.ones(2), "b": 1.0}
+    for callback in (seen.append, by_name):
+        gg.interop.scipy.minimize(
+            lambda p: np.sum(p["a"] ** 2) + (p["b"] - 1) ** 2,
+            start,
+            method=method,
+            callback=callback,
+        )
+    assert isinstance(seen[-1]["b"], float)
+    if method == "TNC":  # SciPy hands a vector to it
+        assert results[-1]["a"].shape == (2,)
+    else:
+        assert isinstance(results[-1], optimize.OptimizeResult)
+        assert results[-1].x["a"].shape == (2,)
+        assert results[-1].fun < 0.1

@@ -105,3 +105,19 @@ def test_the_check_that_scipy_must_be_told_of_before_it_is_imported():
         [sys.executable, "-c", ARRAY_API], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is a whole number from 1 on, got 0"),
+        ({"max_iter": 0}, "max_iter is a whole number from 1 on, got 0"),
+        ({"patience": 1.5}, r"patience is a whole number from 1 on, got 1\.5"),
+        ({"hidden": 5}, "hidden is a sequence of widths, got 5"),
+        ({"hidden": (8, 0)}, r"widths of hidden are whole numbers from 1 on, got \(8, 0\)"),
+    ],
+)
+def test_settings_that_make_no_network_are_named(setting, message):
+    x, y = make_moons(20, random_state=0)
+    with pytest.raises(ValueError, match=f"Classifier: .*{message}"):
+        Classifier(**setting).fit(x, y)
