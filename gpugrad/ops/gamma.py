@@ -175,7 +175,7 @@ betainc = Special(
 
 
 def _log_t_norm(df: Any) -> Any:
-    """``betaln(df / 2, 1 / 2) + log(df) / 2``; as 5.11.8 has it where df is so large that they cancel.
+    """``betaln(df / 2, 1 / 2) + log(df) / 2``; where they would cancel, as 5.11.8 has it.
 
     With infinitely many degrees of freedom it is that of the normal distribution.
     """
