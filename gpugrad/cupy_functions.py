@@ -3,9 +3,9 @@
 CuPy looks for other kinds of arrays in its elementwise kernels and reductions alone. Its other
 functions (``cupy.concatenate``, ``cupy.einsum``, ``cupy.linalg.solve``, ``cupy.fft.rfft``, ...)
 refuse an `Array`, most of them with an error that does not say which function it was. So when
-gpugrad meets the first CuPy array, the functions of ``cupy``, ``cupy.linalg`` and ``cupy.fft`` are
-replaced by ones that look at their arguments: with an `Array` among these, our function of that
-name answers, or an error that has the name; else CuPy's, as before.
+gpugrad meets the first CuPy array, the functions of ``cupy``, ``cupy.linalg``, ``cupy.fft`` and
+``cupy.lib.stride_tricks`` are replaced by ones that look at their arguments: with an `Array` among
+these, our function of that name answers, or an error that has the name; else CuPy's, as before.
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ def _module_of(cupy: Any) -> Any:
 def ask_first(cupy: Any) -> None:
     """Replace CuPy's functions in its namespaces."""
     get_array_module = _module_of(cupy)
-    for room, numpys in ((cupy, np), (cupy.linalg, np.linalg), (cupy.fft, np.fft)):
+    for room, numpys in (
+        (cupy, np),
+        (cupy.linalg, np.linalg),
+        (cupy.fft, np.fft),
+        (cupy.lib.stride_tricks, np.lib.stride_tricks),
+    ):
         for name, theirs in list(vars(room).items()):
             module = getattr(theirs, "__module__", None) or ""
             if (

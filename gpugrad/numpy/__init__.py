@@ -88,7 +88,7 @@ from gpugrad import cupy_functions as _cupy_functions
 from gpugrad import device as _device
 from gpugrad import dispatch as _dispatch
 from gpugrad.array import Array
-from gpugrad.numpy import as_numpy, fft, linalg, namespace_info, random
+from gpugrad.numpy import as_numpy, fft, lib, linalg, namespace_info, random
 from gpugrad.numpy.absent import instead
 from gpugrad.numpy.apply import (
     apply_along_axis,
@@ -719,6 +719,7 @@ __all__ = [
     "less",
     "less_equal",
     "lexsort",
+    "lib",
     "linalg",
     "linspace",
     "little_endian",

@@ -85,7 +85,7 @@ ABSENT: dict[str, str] = {
     **dict.fromkeys(
         (
             *("core", "ctypeslib", "exceptions", "f2py", "get_include", "getbufsize", "geterrcall"),
-            *("info", "lib", "setbufsize", "seterrcall", "show_config", "show_runtime", "test"),
+            *("info", "setbufsize", "seterrcall", "show_config", "show_runtime", "test"),
             *("sctypeDict", "testing", "typing", "__version__"),
         ),
         _ABOUT,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,17 @@ from gpugrad.ops.complex import conj
 from gpugrad.ops.indexing import getitem
 from gpugrad.ops.join import pad_p
 from gpugrad.ops.matmul import matmul_p, tensordot
-from gpugrad.ops.operands import as_arrays
-from gpugrad.ops.shape import expand_dims, flip, flip_p, normal_axes, permute, reshape
+from gpugrad.ops.operands import as_array, as_arrays
+from gpugrad.ops.shape import (
+    expand_dims,
+    flip,
+    flip_p,
+    moveaxis,
+    normal_axes,
+    normal_axis,
+    permute,
+    reshape,
+)
 
 MODES = ("full", "valid", "same")
 
@@ -178,6 +188,60 @@ overlap_p: Primitive = Primitive(
     batch=_same_size,
 )
 """The transpose of `windows_p`: windows added up where they were cut from."""
+
+
+def sliding_window_view(
+    x: Any,
+    window_shape: Any,
+    axis: Any = None,
+    *,
+    subok: bool = False,
+    writeable: bool = False,
+) -> Any:
+    """Every window of a shape that lies in ``x``, without a copy.
+
+    Parameters
+    ----------
+    x
+        The array.
+    window_shape
+        How long a window is along each axis of ``axis``: one number, or a tuple.
+    axis
+        The axes along which windows slide, as many as ``window_shape`` has; all by default. The
+        result has a window's own axes after those of ``x``.
+    subok, writeable
+        False, as by default in NumPy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.numpy.lib.stride_tricks import sliding_window_view
+    >>> sliding_window_view(np.array([1.0, 2.0, 4.0, 8.0]), 2)
+    array([[1., 2.],
+           [2., 4.],
+           [4., 8.]])
+    """
+    if subok or writeable:
+        raise ValueError(
+            "sliding_window_view: subok= and writeable= are False, for a result that "
+            "may carry a gradient; take a copy of it to write to"
+        )
+    x = as_array(x)
+    ndim = shape_dtype(x).ndim
+    size = tuple(map(index, window_shape if np.iterable(window_shape) else (window_shape,)))
+    axes = tuple(range(ndim) if axis is None else axis if np.iterable(axis) else (axis,))
+    if len(size) != len(axes):
+        raise ValueError(
+            f"sliding_window_view: a window of shape {size} along {len(axes)} axes; as many "
+            "lengths as axes are needed"
+        )
+    for n, m in zip(axes, size, strict=True):
+        at = normal_axis(n, ndim)
+        have = shape_dtype(x).shape[at]
+        if not 0 <= m <= have:
+            raise ValueError(f"sliding_window_view: windows of {m} along an axis of length {have}")
+        x = moveaxis(windows_p(moveaxis(x, at, -1), size=(m,)), -2, at)
+    return x
 
 
 def _by_windows(a: Any, b: Any, axes: Any, dot_axes: Any, mode: str) -> Any:

@@ -180,3 +180,27 @@ def test_the_module_of_an_array(cuda):
     assert cuda.get_array_module(gg.asarray(cuda.asarray(X))) is cuda
     assert cuda.get_array_module(gg.asarray(X)) is np
     assert cuda.get_array_module(cuda.asarray(X)) is cuda
+
+
+def test_windows_of_an_array(device, xp):
+    window = xp.lib.stride_tricks.sliding_window_view
+    x = xp.asarray([1.0, 2.0, 4.0])
+    assert gg.grad(lambda x: (window(x, 2) ** 2).sum())(x).tolist() == [2, 8, 8]
+    assert window(gg.Array(x), (2,), 0).tolist() == [[1, 2], [2, 4]]
+    assert type(window(x, 2)) is type(x)
+    with pytest.raises(TypeError, match="as_strided"):
+        gg.grad(lambda x: xp.lib.stride_tricks.as_strided(x, (2,), (8,)))(x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((4,), "windows of 4 along an axis of length 3"), (((1, 1),), "along 1 axes; as many")],
+)
+def test_windows_that_do_not_fit(arguments, message, xp):
+    with pytest.raises(ValueError, match=message):
+        gnp.lib.stride_tricks.sliding_window_view(xp.ones(3), *arguments)
+
+
+def test_what_stride_tricks_has_not():
+    with pytest.raises(AttributeError, match="in its place: sliding_window_view"):
+        gnp.lib.stride_tricks.as_strided

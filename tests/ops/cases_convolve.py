@@ -8,6 +8,7 @@ import scipy.signal
 from op_case import Sample, case
 from op_draw import Draw, Maker, complexes, integers, real
 
+import gpugrad.numpy as gnp
 from gpugrad.ops.convolve import overlap_p, windows_p
 from gpugrad.scipy import signal
 
@@ -85,6 +86,19 @@ def _window_ref(x, size):
 
 
 case("windows", _rolled, windows_p, _window_ref)
+
+
+def _sliding(d: Draw) -> Sample:
+    size, axis = d.pick([((2, 3), None), (2, 0), ((2,), (-1,)), ((2, 2), (1, 1)), ((2, 1), (1, 0))])
+    return [real((3, 4))], {"window_shape": size, "axis": axis}
+
+
+case(
+    "sliding_window_view",
+    _sliding,
+    gnp.lib.stride_tricks.sliding_window_view,
+    np.lib.stride_tricks.sliding_window_view,
+)
 
 
 def _overlap_ref(x, size):

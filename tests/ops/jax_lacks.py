@@ -11,7 +11,7 @@ SPECIAL = [
 
 LACKING = {
     # Functions and methods that JAX has not
-    *("windows", "overlap", "scaled_dot_product_attention", "class_loss"),
+    *("windows", "overlap", "sliding_window_view", "scaled_dot_product_attention", "class_loss"),
     *(f"{f}.{m}" for f in ("fmax", "fmin", "hypot", "divide", "copysign") for m in FOLDS),
     *(f"{f}.outer" for f in ("add", "subtract", "multiply", "maximum")),
     *(f"scipy.linalg.{n}" for n in ("sqrtm", "solve_sylvester", "solve_banded")),
