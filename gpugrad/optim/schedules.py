@@ -54,6 +54,10 @@ class Schedule:
         initial = [group["initial_lr"] for group in groups]
         for group, lr in zip(groups, self.rates(self.last_epoch, initial), strict=True):
             group["lr"] = lr
+        self._set_others(self.last_epoch)
+
+    def _set_others(self, t: int) -> None:
+        """Set what else of the groups changes with the steps."""
 
     def state_dict(self) -> dict[str, Any]:
         """Where it is."""
@@ -274,11 +278,10 @@ class OneCycleLR(Schedule):
             rates.append(self.between(places[a], places[b], done))
         return rates
 
-    def _set(self) -> None:
-        super()._set()
+    def _set_others(self, t: int) -> None:
         if not self.cycle_momentum:
             return
-        a, b, done = self._at(self.last_epoch)
+        a, b, done = self._at(t)
         low = _each("OneCycleLR", self.optimizer, "base_momentum", self.base_momentum)
         high = _each("OneCycleLR", self.optimizer, "max_momentum", self.max_momentum)
         for group, *ends in zip(self.optimizer.param_groups, high, low, high, strict=True):
@@ -314,9 +317,18 @@ class SequentialLR(Schedule):
         self.milestones = list(milestones)
         super().__init__(optimizer)
 
-    def rates(self, t: int, initial: Sequence[float]) -> list[float]:
+    def _turn(self, t: int) -> tuple[Schedule, int]:
+        """Whose turn it is, and how many steps that has done."""
         at = sum(t >= m for m in self.milestones)
-        return self.schedulers[at].rates(t - (self.milestones[at - 1] if at else 0), initial)
+        return self.schedulers[at], t - (self.milestones[at - 1] if at else 0)
+
+    def rates(self, t: int, initial: Sequence[float]) -> list[float]:
+        part, done = self._turn(t)
+        return part.rates(done, initial)
+
+    def _set_others(self, t: int) -> None:
+        part, done = self._turn(t)
+        part._set_others(done)
 
 
 class ReduceLROnPlateau:

@@ -101,6 +101,24 @@ def test_a_warm_up_before_a_cosine():
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
+def test_a_warm_up_before_one_cycle_turns_the_momentum():
+    torch = pytest.importorskip("torch")
+    mine = optim.SGD([gg.Array(np.ones(2))], 0.3, momentum=0.9)
+    peer = torch.optim.SGD([torch.ones(2)], 0.3, momentum=0.9)
+
+    def chain(o, room):
+        return room.SequentialLR(o, [room.StepLR(o, 9), room.OneCycleLR(o, 0.5, 9)], [3])
+
+    schedule, other = chain(mine, optim), chain(peer, torch.optim.lr_scheduler)
+    for t in range(12):
+        schedule.step()
+        other.step()
+        names = ("lr", "momentum") if t >= 2 else ("momentum",)
+        for name in names:
+            np.testing.assert_allclose(mine.param_groups[0][name], peer.param_groups[0][name])
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
 def test_one_cycle_of_adam_turns_the_first_beta():
     torch = pytest.importorskip("torch")
     mine = optim.Adam([gg.Array(np.ones(2))], betas=(0.9, 0.99))
