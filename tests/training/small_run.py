@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +86,22 @@ def bits(state):
     return state
 
 
+def stop_within(number):
+    """Write half of a file, the how-manyth, and wait for the end."""
+    write, numbers = Path.write_bytes, count(1)
+
+    def half(path, data):
+        if next(numbers) != number:
+            return write(path, data)
+        write(path, data[: len(data) // 2])
+        print("writing", flush=True)
+        time.sleep(600)
+
+    Path.write_bytes = half
+
+
 def main() -> None:
-    device, folder, epochs = sys.argv[1:]
+    device, folder, epochs, *within = sys.argv[1:]
     if device != "cpu":
         with suppress(ModuleNotFoundError):  # a GPU needs no stand-in
             import cuda_on_cpu
@@ -93,6 +109,8 @@ def main() -> None:
             cuda_on_cpu.install()
     mixed(gg.device(device), None, epochs=1).fit()  # compiles, so that kills meet training
     run = mixed(gg.device(device), Path(folder), epochs=int(epochs))
+    if within:
+        stop_within(int(*within))
     print("from", run.step if run.resume() else 0, flush=True)
     run.fit()
     print("finished", flush=True)

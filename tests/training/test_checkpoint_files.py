@@ -389,11 +389,15 @@ def test_the_newest_good_one_is_used(tmp_path):
         checkpoints.newest()
 
 
-def test_a_full_disk_harms_nothing(tmp_path):
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_full_disk_harms_nothing(earlier, tmp_path):
     # The system refuses to write past the limit, in the middle of the file.
-    checkpoints = Checkpoints(tmp_path, keep=2)
+    folder = tmp_path / "checkpoints"
+    checkpoints = Checkpoints(folder, keep=2)
     for step in (1, 2):
         checkpoints.save(step, {"w": np.full(100, step)})
+    if earlier:
+        checkpoints.set_aside()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
@@ -403,8 +407,13 @@ def test_a_full_disk_harms_nothing(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
+    kept = folder.with_name("checkpoints-earlier") if earlier else folder
+    assert sorted(p.name for p in kept.iterdir()) == [
         "step-00000001.safetensors",
         "step-00000002.safetensors",
     ]
-    assert same(checkpoints.newest().state, {"w": np.full(100, 2)})
+    assert same(Checkpoints(kept).newest().state, {"w": np.full(100, 2)})
+    if earlier:
+        assert checkpoints.newest() is None
+        checkpoints.save(3, {"w": np.zeros(3)})
+        assert not kept.exists()

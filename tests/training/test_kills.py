@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -24,15 +26,16 @@ PROGRAM = Path(__file__).with_name("small_run.py")
 EPOCHS = "20"
 
 
-def start(device, folder):
+def start(device, folder, *within):
     paths = [str(PROGRAM.parents[2])]
     stand_in = sys.modules.get("cuda_on_cpu")
     if stand_in is not None:
         paths.append(str(Path(stand_in.__file__).parents[1]))
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen(
-        [sys.executable, PROGRAM, str(device), folder, EPOCHS], text=True, stdout=-1, env=env
-    )
+        [sys.executable, PROGRAM, str(device), folder, EPOCHS, *within],
+        text=True, stdout=-1, env=env,
+    )  # fmt: skip
 
 
 def end(folder):
@@ -82,3 +85,46 @@ def test_killed_at_random_points(device, tmp_path):
     assert max(from_steps) > 0
     assert [differing(folder, expected) for folder in runs] == [[]] * len(runs)
     assert not list(tmp_path.rglob(".*"))  # nothing half-written stays
+
+
+def test_killed_within_a_write(tmp_path):
+    for number in (2, 8):
+        process = start("cpu", tmp_path, str(number))
+        process.stdout.readline()
+        assert process.stdout.readline() == "writing\n"
+        process.kill()
+        process.communicate(timeout=60)
+        assert len(list(tmp_path.rglob(".*"))) == 1  # the half
+        whole = [p for p in tmp_path.rglob("*.safetensors") if not p.name.startswith(".")]
+        assert all(read_state(p)["step"] > 0 for p in whole)
+        assert whole
+    finish("cpu", tmp_path)
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_killed_command_goes_on(tmp_path):
+    def command(out, *more):
+        given = ["train", "digits", "--device", "cpu", "--epochs", "5", "--batch-size", "20"]
+        code = "import sys; from gpugrad.cli import main; sys.exit(main(sys.argv[1:]))"
+        paths = {"PYTHONPATH": str(PROGRAM.parents[2])}
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *given, "--out", tmp_path / out, *more],
+            text=True, stdout=-1, env=os.environ | paths,
+        )  # fmt: skip
+
+    def left(out):
+        found = {p.name: p.read_bytes() for p in (tmp_path / out).iterdir() if p.is_file()}
+        lines = found.pop("metrics.jsonl").splitlines()
+        del found["best.safetensors"]  # says how long it took
+        return found, [bits(json.loads(line)) for line in lines]
+
+    assert command("whole").wait(timeout=120) == 0
+    process = command("parts")
+    assert "epoch 1/" in process.stdout.readline()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    process = command("parts", "--resume")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert re.match(r"epoch [2-5]/5 ", said)
+    assert left("parts") == left("whole")
