@@ -7,7 +7,7 @@ import operator
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import ref
 
 import numpy as np
@@ -169,13 +169,6 @@ class Array(Box):
         """Where the elements are."""
         raw = raw_of(self)
         return default_device() if isinstance(raw, ShapeDtype) else device_of(raw)
-
-    @property
-    def flags(self) -> NoReturn:
-        """There are none; CuPy's functions without a hook ask for them first."""
-        where = dispatch.met_in()
-        wanted = "" if where is None else f", which {where} asks for"
-        raise AttributeError(f"gpugrad.Array has no attribute 'flags'{wanted}")
 
     @property
     def T(self) -> Any:
@@ -376,10 +369,11 @@ class Array(Box):
         raw = self._value
         if self._trace is not None:
             if dtype is None or np.dtype(dtype).kind not in "biu":  # integers have no gradient
+                caller = dispatch.met_in()
                 raise TypeError(
-                    f"{dispatch.met_in() or 'np.asarray'} met an array that is being "
-                    "differentiated, and its gradient would be lost. Use a function of "
-                    "gpugrad.numpy, or x.detach().numpy() to cut the gradient on purpose."
+                    f"{caller or 'np.asarray'} met an array that is being differentiated, and its "
+                    f"gradient would be lost. Use {dispatch.differentiable(caller)}, or "
+                    "x.detach().numpy() to cut the gradient on purpose."
                 )
             raw = self._concrete("np.asarray")
         if is_cuda(raw):
@@ -835,6 +829,11 @@ class Array(Box):
         return found
 
     # ------------------------------------------------------------------ NumPy's and CuPy's calls
+
+    if not TYPE_CHECKING:  # to which it would be an attribute of every name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise dispatch.no_attribute(self, name)
 
     __array_ufunc__ = dispatch.array_ufunc
     __array_function__ = dispatch.array_function

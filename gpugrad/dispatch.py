@@ -10,8 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -138,22 +139,56 @@ _CUPY_NAMES = {
 }
 
 
-def met_in() -> str | None:
+class Caller(NamedTuple):
+    """A function of another library's, and the room where it is: ``special``, ``linalg``, ..."""
+
+    library: str
+    room: str
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.library}'s {self.function}"
+
+
+def met_in() -> Caller | None:
     """The function of another library in which an `Array` was met, for errors to name it.
 
     None where it is not written in Python, as ``np.asarray``.
     """
     frame: FrameType | None = sys._getframe(2)
-    name = None
+    found = None
     while frame is not None:
-        library = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if library in _LIBRARIES:
-            name = f"{library}'s {frame.f_code.co_qualname.removesuffix('.__call__')}"
-        elif name is not None or library != "gpugrad":
+        module = str(frame.f_globals.get("__name__", ""))
+        library, *rooms = module.removeprefix("cupyx.").split(".")
+        if module.partition(".")[0] in _LIBRARIES:
+            # A decorator from a private module is no room of the function's.
+            room = next((r for r in rooms if not r.startswith("_")), found.room if found else "")
+            name = frame.f_code.co_qualname.removesuffix(".__call__")
+            found = Caller(module.partition(".")[0], room, name)
+        elif found is not None or library != "gpugrad":
             break
         frame = frame.f_back
-    return name
+    return found
 
+
+def differentiable(caller: Caller | None) -> str:
+    """What to use in the place of a function that would lose a gradient, as part of a sentence."""
+    if caller is None:
+        return "a @ x for a.dot(x) of a plain array a, else a function of gpugrad.numpy"
+    if caller.room == "fft":
+        return "gpugrad.numpy.fft"
+    if caller.library in ("scipy", "cupyx") and caller.room:
+        room = f"gpugrad.scipy.{caller.room}"
+        if find_spec(room) is not None:
+            return room
+    return _OURS.get(caller.function, "a function of gpugrad.numpy")
+
+
+_OURS = {
+    "AxisConcatenator.__getitem__": "gpugrad.numpy.r_ or gpugrad.numpy.c_",
+    "vectorize": "gpugrad.numpy.vectorize",
+}
+"""By the name of a function of NumPy's that is written in Python and asks nobody."""
 
 _LIBRARIES = ("cupy", "cupyx", "numpy", "scipy")
 
@@ -184,6 +219,17 @@ def missing(name: str) -> NoReturn:
             else "Write it with functions of gpugrad.numpy, or bring it as a primitive with "
             "gg.primitive and gg.defvjp."
         )
+    )
+
+
+def no_attribute(x: Any, name: str) -> AttributeError:
+    """The error for an attribute of NumPy's or CuPy's arrays that an `Array` has not."""
+    absent = import_module("gpugrad.numpy.absent")
+    caller, answer = met_in(), absent.ATTRIBUTES.get(name)
+    wanted = "" if caller is None else f", which {caller} asks for"
+    hint = "" if answer is None else f"; in its place: {answer}"
+    return AttributeError(
+        f"gpugrad.Array has no attribute {name!r}{wanted}{hint}", name=name, obj=x
     )
 
 

@@ -89,7 +89,7 @@ from gpugrad import device as _device
 from gpugrad import dispatch as _dispatch
 from gpugrad.array import Array
 from gpugrad.numpy import as_numpy, fft, lib, linalg, namespace_info, random
-from gpugrad.numpy.absent import instead
+from gpugrad.numpy.absent import instead, meant
 from gpugrad.numpy.apply import (
     apply_along_axis,
     apply_over_axes,
@@ -477,7 +477,7 @@ def __getattr__(name: str) -> NoReturn:
             f"gpugrad.numpy has no {name!r}: NumPy has it, but gpugrad has no rule for it. Write "
             "it with the functions of gpugrad.numpy, or bring it with gg.primitive and gg.defvjp."
         )
-    raise AttributeError(f"gpugrad.numpy has no {name!r}")
+    raise AttributeError(f"gpugrad.numpy has no {name!r}{meant(name, __all__)}")
 
 
 def _register() -> None:

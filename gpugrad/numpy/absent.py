@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import numpy as np
+
 _WRITES = "it writes into an array, which the tape may need: "
 _HOST = "it works on the host: call NumPy's, then gpugrad.numpy.asarray(result)"
 _TEXT = "it makes text: use repr(x) or str(x), or NumPy's function on x.numpy()"
@@ -92,6 +97,8 @@ ABSENT: dict[str, str] = {
     ),
     # Names that NumPy itself has dropped
     "alltrue": "all",
+    "asscalar": "x.item()",
+    "bool8": "bool",
     "cumproduct": "cumprod",
     "in1d": "isin",
     "msort": "sort(x, axis=0)",
@@ -102,6 +109,38 @@ ABSENT: dict[str, str] = {
 """What to use, or why there is nothing, by NumPy's name."""
 
 
+_LAID_OUT = "how an array lies in memory is left to the operations: x.numpy() is NumPy's array"
+
+ATTRIBUTES = {
+    "at": "where(mask, values, x), which is a new array",
+    "base": _LAID_OUT,
+    "byteswap": _HOST,
+    "cpu": "x.to('cpu')",
+    "ctypes": _LAID_OUT,
+    "cuda": "x.to('cuda')",
+    "data": "x.detach(), which shares the memory, or x.numpy().data",
+    "dump": "numpy.save(file, x.numpy())",
+    "dumps": "pickle.dumps(x)",
+    "flags": _LAID_OUT,
+    "fill": "x[...] = value on a constant, or full_like(x, value)",
+    "get": "x.numpy()",
+    "getfield": _HOST,
+    "itemset": ABSENT["put"],
+    "partition": _WRITES + "x = partition(x, kth) of gpugrad.numpy",
+    "ptp": "ptp(x) of gpugrad.numpy",
+    "put": ABSENT["put"],
+    "resize": "resize(x, shape) of gpugrad.numpy",
+    "set": "x[...] = values on a constant, or asarray(values, device=x.device) of gpugrad.numpy",
+    "setfield": _HOST,
+    "setflags": _LAID_OUT,
+    "sort": _WRITES + "x = sort(x) of gpugrad.numpy",
+    "strides": _LAID_OUT,
+    "tobytes": "x.numpy().tobytes()",
+    "tofile": "x.numpy().tofile(file)",
+    "view": "x.astype(dtype) to convert, x.reshape(shape), or x.numpy().view(dtype) for the bits",
+}
+"""What to use, or why there is nothing, by the name in arrays of NumPy, CuPy, PyTorch and JAX."""
+
 _CUPYS = {"asnumpy": "x.numpy()", "get_fft_plan": "CuPy keeps the plans of gpugrad.numpy.fft too"}
 """The same for names that only CuPy has."""
 
@@ -110,3 +149,14 @@ def instead(name: str) -> str | None:
     """What answers in place of one of NumPy's names, as the end of an error message."""
     room, _, short = name.rpartition(".")
     return ABSENT.get("emath" if room == "numpy.emath" else short, _CUPYS.get(short))
+
+
+def meant(name: str, names: Sequence[str]) -> str:
+    """What may have been meant by a name that is neither here nor in NumPy, to end a message."""
+    try:
+        getattr(np, name)
+    except AttributeError as error:
+        if "`np." in str(error):  # NumPy had it and says what to write
+            return f": {str(error).rpartition(chr(10) + 'The aliases')[0] or error}"
+    near = get_close_matches(name, [n for n in names if abs(len(n) - len(name)) < 3], 3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -91,7 +91,8 @@ def _cumulative(
     ndim = shape_dtype(x).ndim
     if axis is None:
         if ndim != 1:
-            raise ValueError(f"{run.__name__} of an array of dimension {ndim} needs an axis")
+            name = "cumulative_prod" if start else "cumulative_sum"
+            raise ValueError(f"{name} of an array of shape {shape_dtype(x).shape} needs an axis")
         axis = 0
     at = normal_axis(axis, ndim)
     y = run(x, at, dtype)

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
+import scipy.fft
 import scipy.linalg
+import scipy.ndimage
 import scipy.special
 import scipy.stats
 from numpy.testing import overrides
@@ -19,6 +22,8 @@ import gpugrad as gg
 import gpugrad.numpy as gnp
 from gpugrad import dispatch
 from gpugrad.calling import translate
+from gpugrad.device import to_device
+from gpugrad.numpy import absent
 
 FUNCTIONS = sorted(
     overrides.get_overridable_numpy_array_functions(), key=lambda f: (f.__module__, f.__name__)
@@ -308,3 +313,70 @@ def test_translation_by_name_and_place():
     )
     with pytest.raises(TypeError, match="'out'"):
         translate(theirs, ours, (1, 0, 3), {})
+
+
+LOST = {
+    "scipy.special.logsumexp": (lambda x: scipy.special.logsumexp(x), "Use gpugrad.scipy.special,"),
+    "scipy.linalg.solve": (lambda x: scipy.linalg.solve(x, x), "Use gpugrad.scipy.linalg,"),
+    "scipy.stats": (lambda x: scipy.stats.norm.logpdf(x), "Use gpugrad.scipy.stats,"),
+    "scipy.fft": (lambda x: scipy.fft.fft(x), "Use gpugrad.numpy.fft,"),
+    "scipy.ndimage": (lambda x: scipy.ndimage.sobel(x), "Use a function of gpugrad.numpy,"),
+    "r_": (lambda x: np.r_[x, x], "gpugrad.numpy.r_ or gpugrad.numpy.c_"),
+    "vectorize": (lambda x: np.vectorize(abs)(x), "gpugrad.numpy.vectorize"),
+    "dot": (lambda x: np.eye(2).dot(x), "Use a @ x for a.dot"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_would_lose_a_gradient_says_what_does_not(name):
+    f, message = LOST[name]
+    with pytest.raises(TypeError, match=f"its gradient would be lost.*{message}"):
+        gg.grad(lambda x: f(x))(np.eye(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sort", r"writes into an array.* x = sort\(x\)"),
+        ("view", r"x.astype\(dtype\)"),
+        ("get", r"in its place: x.numpy\(\)"),
+        ("strides", "left to the operations"),
+        ("sorrt", "$"),
+    ],
+)
+def test_an_attribute_that_an_array_has_not(name, message, device):
+    x = gg.Array(to_device(np.ones(2), device))
+    assert not hasattr(x, name)
+    with pytest.raises(
+        AttributeError, match=f"gpugrad.Array has no attribute '{name}'(;.*)?{message}"
+    ):
+        getattr(x, name)
+
+
+def test_an_array_has_or_names_every_attribute_of_numpys():
+    x = gg.Array(np.eye(2))
+    public = {name for name in dir(np.ndarray) if not name.startswith("_")}
+    assert {n for n in public if not hasattr(x, n)} <= set(absent.ATTRIBUTES)
+    assert not [n for n in absent.ATTRIBUTES if hasattr(x, n)]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("float_", "Use `np.float64`"),
+        ("Inf", "Use `np.inf`"),
+        ("asscalar", r"x.item\(\)"),
+        ("find_common_type", "result_type"),
+        ("sun", "did you mean sum"),
+        ("qwertyuiop", "$"),
+    ],
+)
+def test_a_name_that_is_not_here(name, message):
+    with pytest.raises(AttributeError, match=f"gpugrad.numpy has no '{name}'(.*[:;].*)?{message}"):
+        getattr(gnp, name)
+
+
+def test_running_sums_that_need_an_axis_are_named():
+    for name in ("cumulative_sum", "cumulative_prod"):
+        with pytest.raises(ValueError, match=rf"^{name} of an array of shape \(2, 2\)"):
+            getattr(gnp, name)(np.ones((2, 2)))
