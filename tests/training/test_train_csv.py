@@ -259,7 +259,8 @@ def test_resume_wants_the_same_data(tmp_path, capsys):
     assert "is of a run with other settings, data=" in err
     assert main(["train", "digits", *command[5:], "--resume"]) == 1
     err = capsys.readouterr().err
-    assert "of a run with other settings, job='csv', not 'digits', model=None, not 'mlp', " in err
+    assert "of a run with other settings, " in err
+    assert "job='csv', not 'digits', " in err
     assert re.search(r", and \d more: use the same, or start anew in another folder\n", err)
     assert sorted((p, p.read_bytes()) for p in (tmp_path / "out").rglob("*.safetensors")) == before
 
