@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,9 @@ def as_number(what: str, f: Callable[..., Any], y: Any) -> Any:
 
 class Library(NamedTuple):
     """How another library runs a flat function on raw arrays, and differentiates it."""
+
+    name: str
+    """What errors and pictures call such a function."""
 
     run: Callable[[Flat, Sequence[Any]], list[Any]]
     """``run(f, xs)``: what ``f`` returns."""
@@ -103,7 +107,7 @@ class Pull(Call):
         return Pull(of, self.at, self.count)
 
 
-def adopt(f: Callable[..., Any], what: str, library: Library) -> Callable[..., Any]:
+def adopt(f: Callable[..., Any], library: Library) -> Callable[..., Any]:
     """``f`` of another library on our arrays, with derivatives of every order."""
 
     def adopted(*args: Any, **kwargs: Any) -> Any:
@@ -117,17 +121,17 @@ def adopt(f: Callable[..., Any], what: str, library: Library) -> Callable[..., A
                 full[i] = x
             given, named_ones = unflatten(tree, full)
             outs, found["tree"] = flatten(f(*given, **named_ones))
-            return [as_number(what, f, y) for y in outs]
+            return [as_number(library.name, f, y) for y in outs]
 
         outs = _apply(Call(library, flat), [leaves[i] for i in where])
         return unflatten(found["tree"], outs)
 
-    return named(f, adopted, what)
+    return named(f, adopted, library.name)
 
 
 def _apply(call: Call, xs: Sequence[Any]) -> Any:
     call.wanted = any(map(_followed, xs))
-    return _foreign_p(*xs, call=call)
+    return _primitive(call.library.name)(*xs, call=call)
 
 
 def _followed(x: Any) -> bool:
@@ -189,18 +193,20 @@ def _batch(
 
 def _no_shape(*likes: Any, call: Call) -> Any:
     raise TypeError(
-        "the shapes of what another library's function returns are known only when it runs, so "
-        "not under eval_shape"
+        f"{call.library.name}: the shapes of what another library's function returns are known "
+        "only when it runs, so not under eval_shape"
     )
 
 
-_foreign_p = _Foreign(
-    "foreign",
-    lambda xp: None,
-    "*xs",
-    shape=_no_shape,
-    joint_vjp=_pull,
-    joint_jvp=_push,
-    batch=_batch,
-    multiple=True,
-)
+@cache
+def _primitive(name: str) -> _Foreign:
+    return _Foreign(
+        name,
+        lambda xp: None,
+        "*xs",
+        shape=_no_shape,
+        joint_vjp=_pull,
+        joint_jvp=_push,
+        batch=_batch,
+        multiple=True,
+    )

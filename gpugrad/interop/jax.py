@@ -82,7 +82,7 @@ def from_jax(f: Callable[..., Any]) -> Callable[..., Any]:
         When called with float64 while JAX has not ``jax_enable_x64``: it would compute in float32.
     """
     need("jax", "jax")
-    return adopt(f, "from_jax", Library(_run, _record, _pull, _record_pull))
+    return adopt(f, Library("from_jax", _run, _record, _pull, _record_pull))
 
 
 def _run(flat: Flat, xs: Sequence[Any]) -> list[Any]:

@@ -94,7 +94,7 @@ def from_torch(f: Callable[..., Any]) -> Callable[..., Any]:
         gg.grad(lambda params: apply(params, x).sum())(params)
     """
     need("torch", "torch")
-    return adopt(f, "from_torch", Library(_run, _record, _pull, _record_pull))
+    return adopt(f, Library("from_torch", _run, _record, _pull, _record_pull))
 
 
 def to_tensor(raw: Any) -> Any:

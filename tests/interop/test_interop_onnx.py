@@ -412,6 +412,12 @@ def test_an_operation_without_a_form_is_named():
         export(cnn().train(), RNG.normal(size=(3, 1, 8, 8)).astype("f4"))
 
 
+def test_a_function_of_another_library_is_named():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(NotImplementedError, match="the operation from_torch has no form"):
+        export(gg.interop.torch.from_torch(torch.tanh), X)
+
+
 def test_random_numbers_are_no_constants():
     draw = np.random.default_rng(0)
     for f in (
