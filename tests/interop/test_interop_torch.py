@@ -177,7 +177,7 @@ def test_from_torch_under_vmap():
 
 
 def test_from_torch_under_eval_shape_says_so():
-    with pytest.raises(TypeError, match="from_torch: .*eval_shape"):
+    with pytest.raises(TypeError, match=r"from_torch: .*eval_shape"):
         gg.eval_shape(from_torch(torch.sin), X)
 
 
