@@ -6,6 +6,8 @@ import importlib
 import inspect
 import warnings
 
+import autograd.misc.tracers as hips_tracers
+import autograd.numpy as hips_numpy
 import numpy
 import pytest
 
@@ -17,6 +19,7 @@ from gpugrad.compat.autograd.misc import const_graph, flatten
 from gpugrad.compat.autograd.misc.fixed_points import fixed_point
 from gpugrad.compat.autograd.misc.flatten import flatten_func
 from gpugrad.compat.autograd.misc.optimizers import adam, rmsprop, sgd
+from gpugrad.compat.autograd.misc.tracers import full_graph
 from gpugrad.compat.autograd.numpy.numpy_boxes import ArrayBox
 from gpugrad.compat.autograd.numpy.numpy_vjps import unbroadcast, unbroadcast_f
 from gpugrad.compat.autograd.test_util import (
@@ -48,6 +51,7 @@ ROOMS = {
     "misc": None,
     "misc.flatten": ["flatten", "flatten_func"],
     "misc.fixed_points": ["fixed_point"],
+    "misc.tracers": ["const_graph", "full_graph", "FullGraphNode"],
     "misc.optimizers": ["sgd", "rmsprop", "adam", "unflatten_optimizer"],
     "util": ["func", "subval", "subvals"],
     "wrap_util": ["unary_to_nary", "wraps", "get_name", "get_doc"],
@@ -278,6 +282,36 @@ def test_traces_with_nodes_of_ones_own():
     assert "multiply" in [name for _, name, _, _ in log]
     with pytest.warns(UserWarning, match="independent of input"):
         assert trace(Printed.new_root(log), lambda x: 3.0, 0.5) == (3.0, None)
+
+
+def test_the_full_graph_of_a_function(device):
+    x, y = (to_device(v, device) for v in (X, X[:1]))
+    node = full_graph(lambda x, y, power: np.sum(np.sin(x) * y) ** power, x, y, power=2)
+    theirs = hips_tracers.full_graph(
+        lambda x, y, power: hips_numpy.sum(hips_numpy.sin(x) * y) ** power, X, X[:1], power=2
+    )
+    numpy.testing.assert_allclose(host(node.value), theirs.value)
+    names, todo, roots = [], [node], set()
+    while todo:
+        node = todo.pop()
+        fun, _, _, parents = node.recipe
+        names.append(fun.__name__)
+        todo += [parent for _, parent in parents]
+        roots |= set() if parents else {id(node)}
+    assert names[:4] == ["square", "sum", "multiply", "getitem"]
+    assert names[4:] == ["<lambda>", "sin", "getitem", "<lambda>"]
+    assert len(roots) == 1
+    with pytest.warns(UserWarning, match="independent"):
+        assert full_graph(lambda x: 1.0, x) is None
+
+
+def test_names_where_numpy_is_wrapped():
+    from gpugrad.compat.autograd.numpy import numpy_wrapper
+    from gpugrad.compat.autograd.numpy.numpy_wrapper import sin
+
+    assert numpy_wrapper.numpy_version == np.numpy_version == numpy.__version__
+    assert sin is np.sin
+    assert "tanh" in dir(numpy_wrapper)
 
 
 def test_small_things():

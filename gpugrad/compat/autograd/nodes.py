@@ -46,7 +46,7 @@ notrace_primitives: dict[Any, set[Any]] = {}
 """For each node class, the functions that its traces look through."""
 
 
-class _Recorder(Trace):
+class Recorder(Trace):
     """Makes a node of a user's class for each operation."""
 
     __slots__ = ("kind",)
@@ -110,11 +110,16 @@ def trace(start_node: Node, fun: Callable[[Any], Any], x: Any) -> tuple[Any, Any
         The value of ``fun`` and its node, None where it does not depend on ``x``.
     """
     with deeper() as level:
-        recorder = _Recorder(level, type(start_node))
+        recorder = Recorder(level, type(start_node))
         end = fun(new_box(x, recorder, start_node))
+    return found(end, recorder)
+
+
+def found(end: Any, recorder: Recorder) -> tuple[Any, Any]:
+    """The value and the node of a result; a warning and None where it has no node."""
     if isinstance(end, Box) and end._trace is recorder:
         return below(end, recorder), end._payload
-    warnings.warn("Output seems independent of input.", stacklevel=2)
+    warnings.warn("Output seems independent of input.", stacklevel=3)
     return end, None
 
 

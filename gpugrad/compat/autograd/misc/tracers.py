@@ -1,11 +1,14 @@
-"""A function recorded once as its operations and run again from them."""
+"""A function recorded as its operations, to run again from them or to look at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import getitem
 from typing import Any
 
+from gpugrad.compat.autograd.boxes import new_box
+from gpugrad.compat.autograd.nodes import Node, Recorder, found
 from gpugrad.compat.autograd.wrap_util import wraps
 from gpugrad.core.box import Box, box
 from gpugrad.core.primitive import Primitive
@@ -84,3 +87,56 @@ def const_graph(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[
         return unflatten(out_tree, [values[v] if mine else v for mine, v in places])
 
     return wrapped  # type: ignore[no-any-return]
+
+
+class FullGraphNode(Node):
+    """A node with its value and how that was computed.
+
+    Attributes
+    ----------
+    value
+        The operation's result.
+    recipe
+        ``(fun, args, kwargs, parents)``, where ``parents`` has pairs of an argument's number and
+        its node.
+    """
+
+    __slots__ = ("recipe", "value")
+
+    value: Any
+    recipe: tuple[Any, ...]
+
+    def __init__(
+        self, value: Any, fun: Any, args: Any, kwargs: Any, parent_argnums: Any, parents: Any
+    ) -> None:
+        self.value = value
+        self.recipe = (fun, args, kwargs, tuple(zip(parent_argnums, parents, strict=True)))
+
+    def initialize_root(self) -> None:
+        """The node of the tuple of arguments."""
+        self.value = None
+        self.recipe = (lambda x: x, (), {}, ())
+
+
+def full_graph(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The node of ``fun(*args, **kwargs)``, from which all that was computed can be walked.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.compat.autograd.misc.tracers import full_graph
+    >>> node = full_graph(lambda x: np.sin(x) * 2, 0.5)
+    >>> fun, _, _, parents = node.recipe
+    >>> fun.__name__, [parent.recipe[0].__name__ for _, parent in parents]
+    ('multiply', ['sin'])
+    """
+    leaves, tree = flatten(args)
+    root = FullGraphNode.new_root()
+    with deeper() as level:
+        recorder = Recorder(level, FullGraphNode)
+        boxes = [
+            new_box(v, recorder, FullGraphNode(v, getitem, (args, i), {}, (0,), (root,)))
+            for i, v in enumerate(leaves)
+        ]
+        end = fun(*unflatten(tree, boxes), **kwargs)
+    return found(end, recorder)[1]

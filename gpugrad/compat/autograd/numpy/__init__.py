@@ -17,9 +17,9 @@ from gpugrad.compat.autograd.numpy import _names
 from gpugrad.compat.autograd.numpy._own import c_, make_diagonal, r_, where  # noqa: F401
 
 # What is found is kept as a global: no function here may rely on a built-in that NumPy has too.
-__version__ = _np.__version__
+__version__ = numpy_version = _np.__version__
 
-_ROOMS = ("fft", "linalg", "random", "numpy_boxes", "numpy_vjps", "numpy_vspaces")
+_ROOMS = ("fft", "linalg", "random", "numpy_boxes", "numpy_vjps", "numpy_vspaces", "numpy_wrapper")
 
 
 def __getattr__(name: str) -> Any:
