@@ -26,6 +26,7 @@ from op_draw import (
 import gpugrad as gg
 import gpugrad.numpy as gnp
 from gpugrad.ops import elementwise
+from gpugrad.ops.cast import cast
 from gpugrad.ops.linear import linear_p
 from gpugrad.ops.losses import cross_entropy_p, mean_cross_entropy_p
 
@@ -175,7 +176,13 @@ def _cast(dtype: Any) -> Callable[..., Any]:
 case(
     "astype complex", one(real), _cast(np.complex128), lambda x: x.astype(np.complex128), low=False
 )
-case("astype real part", one(complexes), _cast(float), lambda x: x.real.astype(float), low=False)
+case(
+    "astype real part",
+    one(complexes),
+    lambda x: cast(x, float),
+    lambda x: x.real.astype(float),
+    low=False,
+)
 case("astype int", one(between_integers), _cast(np.int64), lambda x: x.astype(np.int64))
 case("astype from int", one(integers), _cast(float), lambda x: x.astype(float))
 
