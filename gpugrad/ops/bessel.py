@@ -14,7 +14,7 @@ import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.primitive import Primitive
-from gpugrad.ops.elementwise import sign, where
+from gpugrad.ops.elementwise import absolute, exp, sign, where
 from gpugrad.ops.special import (
     Special,
     binary,
@@ -26,32 +26,74 @@ from gpugrad.ops.special import (
 )
 
 
-def _over(y: Any, x: Any) -> Any:
-    """``y / x`` of a function of order 1: 1 / 2 at 0, where its slope is that."""
-    return where(x == 0, 0.5, y / where(x == 0, 1, x))
+def _over(y: Any, x: Any, h: Any, scale: Any = 1) -> Any:
+    """``y / x`` of a function of order 1; near 0 its power series in ``h`` (10.2.2, 10.25.2).
+
+    Of the quotient two derivatives would cancel there.
+    """
+    near = absolute(x) < 0.1
+    h = where(near, h, 0)
+    series = 0.5 + h * (1 / 4 + h * (1 / 24 + h * (1 / 288 + h / 5760)))
+    return where(near, scale * series, y / where(near, 1, x))
+
+
+@cache
+def _kernel(xp: Any, operands: str, name: str, code: str) -> Any:
+    return xp.ElementwiseKernel(operands, "T y", code, "gpugrad_" + name)
+
+
+_SCALED = """
+    // Far out I overflows: its expansion, 10.40.1, times exp(-a).
+    double a = fabs((double)x), value = exp(-a) * cyl_bessel_%s(a);
+    if (a > 30) {
+        double term = rsqrt(2 * M_PI * a);
+        value = term;
+        for (int k = 1; k < 18; ++k) {
+            term *= ((2 * k - 1) * (2 * k - 1) - %d) / (8 * k * a);
+            value += term;
+        }
+    }
+    y = %s;
+"""
+
+
+def _scaled(name: str) -> Callable[..., Any]:
+    """I times exp(-abs(x)), which CuPy multiplies when it is too late."""
+    odd = name == "i1"
+    code = _SCALED % (name, 4 if odd else 0, "x < 0 ? -value : value" if odd else "value")
+
+    def run(xp: Any, x: Any) -> Any:
+        x = in_precision(x, precision([shape_dtype(x)]))
+        if xp is np:
+            return library(xp, name + "e")(x)
+        return _kernel(xp, "T x", name + "e", code)(x)
+
+    return run
+
+
+def _i1e_slope(x: Any, y: Any) -> Any:
+    size = absolute(x)
+    return i0e(x) - _over(y, x, 0.25 * x * x, exp(-size)) - sign(x) * y
 
 
 # 10.6.2
 j0: Primitive = unary("j0", lambda g, x: -g * j1(x))
-j1: Primitive = unary("j1", lambda g, x, y: g * (j0(x) - _over(y, x)))
+j1: Primitive = unary("j1", lambda g, x, y: g * (j0(x) - _over(y, x, -0.25 * x * x)))
 y0: Primitive = unary("y0", lambda g, x: -g * y1(x))
 y1: Primitive = unary("y1", lambda g, x, y: g * (y0(x) - y / x))
 
 # 10.29.2; those that end in e are scaled by exp(-abs(x)), or exp(x) for k.
 i0: Primitive = unary("i0", lambda g, x: g * i1(x))
-i1: Primitive = unary("i1", lambda g, x, y: g * (i0(x) - _over(y, x)))
-i0e: Primitive = unary("i0e", lambda g, x, y: g * (i1e(x) - sign(x) * y))
-i1e: Primitive = unary("i1e", lambda g, x, y: g * (i0e(x) - _over(y, x) - sign(x) * y))
+i1: Primitive = unary("i1", lambda g, x, y: g * (i0(x) - _over(y, x, 0.25 * x * x)))
+i0e: Primitive = unary("i0e", lambda g, x, y: g * (i1e(x) - sign(x) * y), _scaled("i0"))
+i1e: Primitive = unary("i1e", lambda g, x, y: g * _i1e_slope(x, y), _scaled("i1"))
 k0: Primitive = unary("k0", lambda g, x: -g * k1(x))
 k1: Primitive = unary("k1", lambda g, x, y: -g * (k0(x) + y / x))
 k0e: Primitive = unary("k0e", lambda g, x, y: g * (y - k1e(x)))
 k1e: Primitive = unary("k1e", lambda g, x, y: g * (y - k0e(x) - y / x))
 
 
-@cache
-def _kernel(xp: Any, name: str, code: str) -> Any:
-    return xp.ElementwiseKernel("int32 n, T x", "T y", code, "gpugrad_" + name)
-
+_ORDERED = "int32 n, T x"
 
 _MILLER = """
     // Downward recurrence from an order so high that I is small beside I_n, DLMF 3.6(ii), 10.29.1.
@@ -80,17 +122,20 @@ def _order(name: str, v: Any) -> int:
 
 
 def _cuda_jv(xp: Any, n: int, x: Any) -> Any:
-    y = _kernel(xp, "jn", "y = x == 0 ? (T)(n == 0) : jn(n, x)")(abs(n), x)
+    y = _kernel(xp, _ORDERED, "jn", "y = x == 0 ? (T)(n == 0) : jn(n, x)")(abs(n), x)
     return -y if n < 0 and n % 2 else y
 
 
 def _cuda_yv(xp: Any, n: int, x: Any) -> Any:
-    y = _kernel(xp, "yn", "y = yn(n, x)")(abs(n), x)
+    y = _kernel(xp, _ORDERED, "yn", "y = yn(n, x)")(abs(n), x)
     return -y if n < 0 and n % 2 else y
 
 
-def _cuda_iv(first: str) -> Callable[..., Any]:
-    return lambda xp, n, x: _kernel(xp, "iv", _MILLER)(abs(n), x) * library(xp, first)(x)
+def _cuda_iv(first: Callable[..., Any]) -> Callable[..., Any]:
+    def of(xp: Any, n: int, x: Any) -> Any:
+        return _kernel(xp, _ORDERED, "iv", _MILLER)(abs(n), x) * first(xp, x)
+
+    return of
 
 
 def _cuda_kv(first: str, second: str) -> Callable[..., Any]:
@@ -120,11 +165,13 @@ def _ordered(name: str, cuda: Callable[..., Any], derivative: Any) -> Special:
 jv: Primitive = _ordered("jv", _cuda_jv, lambda g, v, x: g * (0.5 * (jv(v - 1, x) - jv(v + 1, x))))
 yv: Primitive = _ordered("yv", _cuda_yv, lambda g, v, x: g * (0.5 * (yv(v - 1, x) - yv(v + 1, x))))
 iv: Primitive = _ordered(
-    "iv", _cuda_iv("i0"), lambda g, v, x: g * (0.5 * (iv(v - 1, x) + iv(v + 1, x)))
+    "iv",
+    _cuda_iv(lambda xp, x: library(xp, "i0")(x)),
+    lambda g, v, x: g * (0.5 * (iv(v - 1, x) + iv(v + 1, x))),
 )
 ive: Primitive = _ordered(
     "ive",
-    _cuda_iv("i0e"),
+    _cuda_iv(_scaled("i0")),
     lambda g, v, x, y: g * (0.5 * (ive(v - 1, x) + ive(v + 1, x)) - sign(x) * y),
 )
 kv: Primitive = _ordered(

@@ -201,6 +201,48 @@ def test_rgamma_at_the_poles_of_gamma(device):
     np.testing.assert_allclose(got, want, rtol=1e-8)
 
 
+# By mpmath: the first and the second derivative.
+FAR = {
+    ("erfcx", 200.0): (-1.4104210694014422e-05, 1.4103681832387135e-07),
+    ("erfcx", 1e5): (-5.641895834631278e-11, 1.1283791667569989e-15),
+    ("dawsn", -750.0): (-8.888912592697943e-07, -2.3703830124299595e-09),
+    ("dawsn", 1e5): (-5.00000000075e-11, 1.0000000003e-15),
+    ("log_ndtr", -1e5): (100000.00001, -0.9999999999),
+    ("log_ndtr", -200.0): (200.00499975003124, -0.999975003749219),
+    ("log_ndtr", 10.0): (7.694598626706419e-23, -7.694598626706419e-22),
+    ("i0e", 750.0): (-9.716403457612364e-06, 1.943929750957238e-08),
+    ("i1e", -750.0): (-9.696964160102792e-06, -1.9374478194184886e-08),
+    ("j1", 1e-12): (0.5, -3.75e-13),
+    ("i1", 1e-200): (0.5, 3.75e-201),
+    ("j1", 0.099): (0.4981635629185610, -0.03707448525889461),
+}
+
+
+@pytest.mark.parametrize(("name", "x"), FAR)
+def test_derivatives_where_formulas_cancel(name, x, device):
+    if name == "dawsn" and device.kind == "cuda":
+        return  # which CuPy lacks
+    f = getattr(special, name)
+    at = to_device(np.array([x]), device)
+    first, second = slope(f, at)[0], slope(gg.elementwise_grad(f), at)[0]
+    np.testing.assert_allclose([first, second], FAR[name, x], rtol=1e-7)
+    assert abs(slope(gg.elementwise_grad(gg.elementwise_grad(f)), at)[0]) < 2
+
+
+def test_scaled_bessel_functions_far_out(device):
+    x = np.concatenate([-np.geomspace(1e-3, 1e300, 60), [0, 29.9, 30.1, np.inf, np.nan]])
+    for name in ("i0e", "i1e"):
+        want = getattr(scipy.special, name)(x)
+        got = host(getattr(special, name)(to_device(x, device)))
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+        narrow = np.clip(x, -1e30, 1e30).astype(np.float32)
+        low = host(getattr(special, name)(to_device(narrow, device)))
+        assert low.dtype == np.float32
+        np.testing.assert_allclose(low, getattr(scipy.special, name)(narrow), rtol=1e-5)
+    far = to_device(np.array([800.0, -900.0]), device)
+    np.testing.assert_allclose(host(special.ive(3, far)), scipy.special.ive(3, host(far)))
+
+
 def test_log_ndtr_far_out(device):
     x = to_device(np.array([-1e3, -30.0, 0.0, 40.0, 1e3]), device)
     want = np.array([1000.001, 30.033259667433677, 0.7978845608028654, 0, 0])
