@@ -160,6 +160,8 @@ def _compose_pull(
     dz = dropout_p(g, state, rate=rate) if rate else g
     if isinstance(act, KEEPS_OUTPUT):
         r = r * (1 - rate) if rate else r
+        if rate and isinstance(act, Sigmoid | Tanh):
+            r = clip(r, -1, 1)  # what is rounded with dropout's scale may be beyond without it
     elif bias is not None:
         r = r + bias
     dz = cast(PULL[type(act)](act, dz, r), shape_dtype(g).dtype)

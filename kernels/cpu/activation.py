@@ -65,6 +65,12 @@ def _pull_of(kind: type) -> Callable[[Any], Any]:
     return lambda make: PULL.setdefault(kind, make)
 
 
+@numba.njit(**_OPTIONS)
+def _rising(slope: Any) -> Any:
+    """A slope that is not negative; see ``cuda/activation.cuh``."""
+    return select(slope < 0, slope - slope, slope)
+
+
 @_value_of(kinds.Identity)
 def _(real: Any) -> Scalar:
     return lambda act, z: z
@@ -107,7 +113,7 @@ def _(real: Any) -> Scalar:
 @_pull_of(kinds.Sigmoid)
 def _(real: Any) -> Scalar:
     one = real(1)
-    return lambda act, g, r: g * (r * (one - r))
+    return lambda act, g, r: g * _rising(r * (one - r))
 
 
 @_value_of(kinds.Tanh)
@@ -118,7 +124,7 @@ def _(real: Any) -> Scalar:
 @_pull_of(kinds.Tanh)
 def _(real: Any) -> Scalar:
     one = real(1)
-    return lambda act, g, r: g * (one - r * r)
+    return lambda act, g, r: g * _rising(one - r * r)
 
 
 @_value_of(kinds.Elu)

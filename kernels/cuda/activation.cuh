@@ -18,6 +18,10 @@ template <typename A> struct Sides {
     }
 };
 
+// A slope that is not negative: of a value beyond 1, as dropout's scale leaves it when that is
+// rounded and taken out again.
+template <typename A> __device__ A rising(A slope) { return slope < (A)0 ? (A)0 : slope; }
+
 struct Identity {
     static const bool output = true;
     __device__ explicit Identity(Parameters) {}
@@ -44,14 +48,14 @@ struct Sigmoid {
     static const bool output = true;
     __device__ explicit Sigmoid(Parameters) {}
     template <typename A> __device__ A value(A z) const { return logistic(z); }
-    template <typename A> __device__ A pull(A g, A y) const { return g * (y * ((A)1 - y)); }
+    template <typename A> __device__ A pull(A g, A y) const { return g * rising(y * ((A)1 - y)); }
 };
 
 struct Tanh {
     static const bool output = true;
     __device__ explicit Tanh(Parameters) {}
     template <typename A> __device__ A value(A z) const { return tanh(z); }
-    template <typename A> __device__ A pull(A g, A y) const { return g * ((A)1 - y * y); }
+    template <typename A> __device__ A pull(A g, A y) const { return g * rising((A)1 - y * y); }
 };
 
 struct Elu {
