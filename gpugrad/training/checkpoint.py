@@ -452,6 +452,7 @@ class Checkpoints:
     def _forget_earlier(self) -> None:
         for path in _paths(self._earlier):
             path.unlink()
+        sweep(self._earlier)
         with suppress(OSError):  # none is there, or something of the user's is in it
             self._earlier.rmdir()
 

@@ -441,6 +441,7 @@ def test_killed_before_the_earlier_checkpoints_were_removed(tmp_path):
     aside = tmp_path / "checkpoints-earlier"
     aside.mkdir()
     (aside / "step-00000030.safetensors").write_text("of an earlier run")
+    (aside / ".gpugrad-0123456789abcdef.safetensors").write_text("of a killed one")
     assert checkpoints.newest().state == {"step": 2}
     checkpoints.set_aside()
     assert [p.name for p in aside.iterdir()] == ["step-00000002.safetensors"]
