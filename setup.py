@@ -1,4 +1,4 @@
-"""What to install, the rest is in pyproject.toml: `kernels/` becomes `gpugrad.kernels`."""
+"""Packages only, the rest is in pyproject.toml: `kernels/` is installed as `gpugrad.kernels`."""
 
 from setuptools import find_namespace_packages, find_packages, setup
 
@@ -8,5 +8,4 @@ kernels = find_namespace_packages(include=["kernels", "kernels.*"], exclude=["*.
 setup(
     packages=[*find_packages(include=["gpugrad", "gpugrad.*"]), *(f"gpugrad.{k}" for k in kernels)],
     package_dir={"gpugrad.kernels": "kernels"},
-    py_modules=["gpugrad_command"],
 )

@@ -10,19 +10,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from gpugrad.cli import main
 
-COMMAND = Path(__file__).parents[1] / "gpugrad_command.py"
 DIGITS = ["train", "digits"]
 
 
 def command(*arguments, **options):
     """Start the command as a shell would."""
-    return subprocess.Popen([sys.executable, COMMAND, *arguments], text=True, **options)
+    return subprocess.Popen([sys.executable, "-m", "gpugrad.cli", *arguments], text=True, **options)
 
 
 @pytest.mark.parametrize(
@@ -240,18 +238,6 @@ def test_ctrl_c(tmp_path):
     assert err == "gpugrad: stopped by Ctrl-C: runs/digits has all of it, --resume goes on\n"
     names = {p.name for p in (tmp_path / "runs" / "digits").iterdir()}
     assert names == {"metrics.jsonl", "checkpoints", "best.safetensors"}
-
-
-def test_ctrl_c_while_the_library_is_imported(tmp_path):
-    # One that never ends stands beside a copy, and so is the one that it imports.
-    copy = tmp_path / COMMAND.name
-    copy.write_bytes(COMMAND.read_bytes())
-    (tmp_path / "gpugrad.py").write_text("print('begun', flush=True); import time; time.sleep(60)")
-    process = subprocess.Popen([sys.executable, copy], text=True, stdout=-1, stderr=-1)
-    assert process.stdout.readline() == "begun\n"
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60) == ("", "")
-    assert process.returncode == -signal.SIGINT
 
 
 def test_nobody_reads_on(tmp_path):
