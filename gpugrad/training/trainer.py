@@ -247,6 +247,7 @@ class Trainer:
             while not self._finished():
                 self._rest_of_epoch()
         if self.folder is not None:
+            self._refuse_failure(self._mean_loss())
             save(self.model, self.folder / "model.safetensors", config=self.config)
         return self.records
 
@@ -313,7 +314,7 @@ class Trainer:
         return self.epochs is not None and self.loader.epoch >= self.epochs
 
     def _report(self, started: float) -> None:
-        value = float(self._total) / self._samples  # waits for the device
+        value = self._mean_loss()  # waits for the device
         self._seconds += time.perf_counter() - started
         self._refuse_failure(value)
         record = Record(
@@ -338,6 +339,10 @@ class Trainer:
             self.checkpoints.save(self.step, state)
         for callback in self.callbacks:
             callback(record)
+
+    def _mean_loss(self) -> float:
+        """Of the samples since the last report."""
+        return float(self._total) / max(1, self._samples)
 
     def _epoch(self) -> int:
         return self.loader.epoch + (self.loader.batch > 0)
@@ -537,7 +542,7 @@ class Trainer:
         """
         if self.checkpoints is None:
             return None
-        self._refuse_failure(float(self._total) / max(1, self._samples))
+        self._refuse_failure(self._mean_loss())
         return self.checkpoints.save(self.step, self.state_dict())
 
     def resume(self) -> bool:

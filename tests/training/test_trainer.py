@@ -490,6 +490,15 @@ def test_weights_that_are_no_numbers_are_not_kept(every, stopped, device, tmp_pa
     assert all(np.isfinite(w).all() for w in best["model"].values())
 
 
+def test_a_model_that_is_no_numbers_is_not_kept(tmp_path):
+    (tmp_path / "model.safetensors").write_text("of an earlier run")
+    run = trainer("cpu", tmp_path, epochs=1, every=4, checkpoint_every=None)
+    run.loss = lambda model, x, y: loss(model, x, y) * (np.nan if run.step == 2 else 1)
+    with pytest.raises(FloatingPointError, match="the loss became nan in epoch 1, by step 3"):
+        run.fit()
+    assert (tmp_path / "model.safetensors").read_text() == "of an earlier run"
+
+
 def test_a_figure_that_is_no_number_is_never_the_best(tmp_path):
     values = iter([np.nan, 2.0, np.nan, 1.0, np.nan, np.nan])
     run = trainer("cpu", tmp_path, evaluate=lambda model: {"held_out_loss": next(values)})
