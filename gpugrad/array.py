@@ -6,6 +6,7 @@ import math
 import operator
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import ref
@@ -360,7 +361,8 @@ class Array(Box):
             if isinstance(box._trace, Batch) or isinstance(box._value, ShapeDtype):
                 raise TypeError(
                     f"{what}: the value of an array under vmap or eval_shape is not one array; "
-                    "use where() in place of a Python condition"
+                    "use where() in place of a Python condition, and gpugrad.numpy.take(a, x) for "
+                    "elements of a plain array"
                 )
             box = box._value
         return box
@@ -368,7 +370,8 @@ class Array(Box):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         raw = self._value
         if self._trace is not None:
-            if dtype is None or np.dtype(dtype).kind not in "biu":  # integers have no gradient
+            kind = self.dtype.kind if dtype is None else np.dtype(dtype).kind
+            if kind not in "biu":  # integers have no gradient
                 caller = dispatch.met_in()
                 raise TypeError(
                     f"{caller or 'np.asarray'} met an array that is being differentiated, and its "
@@ -382,6 +385,16 @@ class Array(Box):
                 "copied to the host unasked: use x.numpy()"
             )
         return np.array(raw, dtype=dtype, copy=copy)
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        """Of integers and booleans, which have no gradient: CuPy's arrays are indexed by them."""
+        if self.dtype.kind in "biu":
+            with suppress(TypeError):  # under vmap, where it is not one array
+                raw = self._concrete("an index")
+                if is_cuda(raw):
+                    return raw.__cuda_array_interface__
+        raise AttributeError("__cuda_array_interface__")
 
     def __bool__(self) -> bool:
         return bool(self._concrete("bool"))

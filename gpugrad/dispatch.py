@@ -224,6 +224,8 @@ def missing(name: str) -> NoReturn:
 
 def no_attribute(x: Any, name: str) -> AttributeError:
     """The error for an attribute of NumPy's or CuPy's arrays that an `Array` has not."""
+    if name.startswith("__"):  # a protocol that somebody asks for
+        return AttributeError(name, name=name, obj=x)
     absent = import_module("gpugrad.numpy.absent")
     caller, answer = met_in(), absent.ATTRIBUTES.get(name)
     wanted = "" if caller is None else f", which {caller} asks for"

@@ -636,6 +636,31 @@ def test_a_leaf_inside_a_transform_is_not_written(device):
     assert w.tolist() == [1, 2, 3]
 
 
+def test_integers_that_were_computed_index_a_plain_array(device, xp):
+    data = xp.asarray([0.0, 10.0, 20.0])
+
+    def f(x):
+        at = np.floor(x).astype(int)
+        return np.sum(data[at] * x + data[:2][at > 0])
+
+    assert gg.grad(f)(xp.asarray([0.5, 2.5])).tolist() == [0, 20]
+    at = wrap(device, np.array([2, 0]))
+    assert data[at].tolist() == [20, 0]
+    data[at] = 1.0
+    assert data.tolist() == [1, 10, 1]
+    rows = gg.vmap(lambda k: data[:2] * k)(xp.asarray([[1, 2], [0, 1]]))
+    assert rows.tolist() == [[1, 20], [0, 10]]
+    with pytest.raises(TypeError, match=r"under vmap.* gpugrad.numpy.take\(a, x\)"):
+        gg.vmap(lambda k: data[k])(xp.asarray([1, 2]))
+
+
+def test_only_integers_of_a_device_are_handed_out_raw(device):
+    for dtype in (float, np.float32, complex):
+        assert not hasattr(wrap(device, np.ones(2, dtype)), "__cuda_array_interface__")
+    on_cuda = device.kind == "cuda"
+    assert hasattr(wrap(device, np.ones(2, bool)), "__cuda_array_interface__") == on_cuda
+
+
 def test_out_says_what_to_write(device):
     x = leaf(device)
     with pytest.raises(TypeError, match=r"take what it returns, as in x = add\(x, y\)"):
