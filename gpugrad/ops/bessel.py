@@ -6,6 +6,7 @@ CUDA there are those of integer orders, given as Python numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -43,30 +44,40 @@ def _kernel(xp: Any, operands: str, name: str, code: str) -> Any:
 
 
 _SCALED = """
-    // Far out I overflows: its expansion, 10.40.1, times exp(-a).
-    double a = fabs((double)x), value = exp(-a) * cyl_bessel_%s(a);
+    // Far out I overflows and K is 0: their expansions, 10.40.1 and 10.40.2, without exp.
+    double a = %(size)s, value = %(near)s;
     if (a > 30) {
-        double term = rsqrt(2 * M_PI * a);
+        double term = sqrt(%(first)s / a);
         value = term;
         for (int k = 1; k < 18; ++k) {
-            term *= ((2 * k - 1) * (2 * k - 1) - %d) / (8 * k * a);
+            term *= %(sign)s((2 * k - 1) * (2 * k - 1) - %(square)d) / (8 * k * a);
             value += term;
         }
     }
-    y = %s;
+    y = %(last)s;
 """
 
 
 def _scaled(name: str) -> Callable[..., Any]:
-    """I times exp(-abs(x)), which CuPy multiplies when it is too late."""
-    odd = name == "i1"
-    code = _SCALED % (name, 4 if odd else 0, "x < 0 ? -value : value" if odd else "value")
+    """I times exp(-abs(x)) or K times exp(x), which CuPy multiplies when it is too late."""
+    rising, order = name[0] == "i", int(name[1])
+    code = _SCALED % {
+        "size": "fabs((double)x)" if rising else "x",
+        "near": f"exp(-a) * cyl_bessel_{name}(a)" if rising else "scaled",
+        "first": 1 / (2 * math.pi) if rising else math.pi / 2,
+        "sign": "" if rising else "-",
+        "square": 4 * order,
+        "last": "x < 0 ? -value : value" if name == "i1" else "value",
+    }
 
     def run(xp: Any, x: Any) -> Any:
         x = in_precision(x, precision([shape_dtype(x)]))
+        scaled = library(xp, name + "e")
         if xp is np:
-            return library(xp, name + "e")(x)
-        return _kernel(xp, "T x", name + "e", code)(x)
+            return scaled(x)
+        if rising:
+            return _kernel(xp, "T x", name + "e", code)(x)
+        return _kernel(xp, "T x, T scaled", name + "e", code)(x, scaled(x))
 
     return run
 
@@ -89,8 +100,8 @@ i0e: Primitive = unary("i0e", lambda g, x, y: g * (i1e(x) - sign(x) * y), _scale
 i1e: Primitive = unary("i1e", lambda g, x, y: g * _i1e_slope(x, y), _scaled("i1"))
 k0: Primitive = unary("k0", lambda g, x: -g * k1(x))
 k1: Primitive = unary("k1", lambda g, x, y: -g * (k0(x) + y / x))
-k0e: Primitive = unary("k0e", lambda g, x, y: g * (y - k1e(x)))
-k1e: Primitive = unary("k1e", lambda g, x, y: g * (y - k0e(x) - y / x))
+k0e: Primitive = unary("k0e", lambda g, x, y: g * (y - k1e(x)), _scaled("k0"))
+k1e: Primitive = unary("k1e", lambda g, x, y: g * (y - k0e(x) - y / x), _scaled("k1"))
 
 
 _ORDERED = "int32 n, T x"
@@ -138,14 +149,18 @@ def _cuda_iv(first: Callable[..., Any]) -> Callable[..., Any]:
     return of
 
 
-def _cuda_kv(first: str, second: str) -> Callable[..., Any]:
+def _cuda_kv(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
     def of(xp: Any, n: int, x: Any) -> Any:
-        low, high = library(xp, first)(x), library(xp, second)(x)
+        low, high = first(xp, x), second(xp, x)
         for k in range(1, abs(n)):  # 10.29.1, stable upward
             low, high = high, low + 2 * k / x * high
         return high if n else low
 
     return of
+
+
+def _plain(name: str) -> Callable[..., Any]:
+    return lambda xp, x: library(xp, name)(x)
 
 
 def _ordered(name: str, cuda: Callable[..., Any], derivative: Any) -> Special:
@@ -166,7 +181,7 @@ jv: Primitive = _ordered("jv", _cuda_jv, lambda g, v, x: g * (0.5 * (jv(v - 1, x
 yv: Primitive = _ordered("yv", _cuda_yv, lambda g, v, x: g * (0.5 * (yv(v - 1, x) - yv(v + 1, x))))
 iv: Primitive = _ordered(
     "iv",
-    _cuda_iv(lambda xp, x: library(xp, "i0")(x)),
+    _cuda_iv(_plain("i0")),
     lambda g, v, x: g * (0.5 * (iv(v - 1, x) + iv(v + 1, x))),
 )
 ive: Primitive = _ordered(
@@ -175,11 +190,13 @@ ive: Primitive = _ordered(
     lambda g, v, x, y: g * (0.5 * (ive(v - 1, x) + ive(v + 1, x)) - sign(x) * y),
 )
 kv: Primitive = _ordered(
-    "kv", _cuda_kv("k0", "k1"), lambda g, v, x: -g * (0.5 * (kv(v - 1, x) + kv(v + 1, x)))
+    "kv",
+    _cuda_kv(_plain("k0"), _plain("k1")),
+    lambda g, v, x: -g * (0.5 * (kv(v - 1, x) + kv(v + 1, x))),
 )
 kve: Primitive = _ordered(
     "kve",
-    _cuda_kv("k0e", "k1e"),
+    _cuda_kv(_scaled("k0"), _scaled("k1")),
     lambda g, v, x, y: g * (y - 0.5 * (kve(v - 1, x) + kve(v + 1, x))),
 )
 jn, yn, kn = jv, yv, kv

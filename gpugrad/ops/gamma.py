@@ -54,7 +54,8 @@ def _polygamma(xp: Any, n: Any, x: Any) -> Any:
     if n == 0:
         return library(xp, "digamma")(x)
     order = x.dtype.type(n + 1)
-    return library(xp, "zeta")(order, x) * float(math.factorial(n) * (-1) ** (n + 1))
+    factor = float(math.factorial(n)) if n <= 170 else math.inf
+    return library(xp, "zeta")(order, x) * (factor if n % 2 else -factor)
 
 
 polygamma: Primitive = binary(
@@ -208,6 +209,7 @@ def _stdtr(xp: Any, df: Any, t: Any) -> Any:
     tail = half * betainc(half * df, half, df / (df + square))
     middle = half * betainc(half, half * df, square / (df + square))
     few = xp.where(square < df, half + xp.sign(t) * middle, xp.where(t > 0, 1 - tail, tail))
+    few = xp.where(df > 0, few, math.nan)
     return xp.where(df > 3000, _nearly_normal(xp, df, t), few)
 
 

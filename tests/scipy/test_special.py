@@ -59,6 +59,16 @@ def test_what_has_no_rule_says_so_by_name():
             f(x, 1) if f is scipy.special.multigammaln else f(x)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_orders_and_degrees_at_their_ends(device):
+    x = to_device(np.array([0.5, 3.0]), device)
+    for n in (3, 170, 171, 1000):
+        with np.errstate(all="ignore"):
+            want = scipy.special.polygamma(n, host(x))
+        np.testing.assert_allclose(host(special.polygamma(n, x)), want, rtol=1e-12)
+    assert np.isnan(host(special.stdtr(0.0, x))).all()
+
+
 def test_parameters_without_derivative_say_so():
     for f, at in (
         (lambda v: special.jv(v, 1.0), "'v'"),
@@ -239,8 +249,15 @@ def test_scaled_bessel_functions_far_out(device):
         low = host(getattr(special, name)(to_device(narrow, device)))
         assert low.dtype == np.float32
         np.testing.assert_allclose(low, getattr(scipy.special, name)(narrow), rtol=1e-5)
-    far = to_device(np.array([800.0, -900.0]), device)
-    np.testing.assert_allclose(host(special.ive(3, far)), scipy.special.ive(3, host(far)))
+    x = np.concatenate([np.geomspace(1e-3, 1e300, 60), [29.9, 30.1, np.inf, np.nan]])
+    for name in ("k0e", "k1e"):
+        want = getattr(scipy.special, name)(x)
+        got = host(getattr(special, name)(to_device(x, device)))
+        np.testing.assert_allclose(got, want, rtol=1e-12)
+    far = np.array([800.0, 900.0])
+    for name in ("ive", "kve"):
+        want = getattr(scipy.special, name)(3, far)
+        np.testing.assert_allclose(host(getattr(special, name)(3, to_device(far, device))), want)
 
 
 def test_log_ndtr_far_out(device):
