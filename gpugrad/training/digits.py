@@ -163,7 +163,7 @@ def trainer(
     else:
         optimizer = optim.AdamW(model.parameters(), lr=asked.lr)
         schedule = optim.OneCycleLR(
-            optimizer, asked.lr, asked.epochs * len(loader) + 1, cycle_momentum=False
+            optimizer, asked.lr, asked.epochs * len(loader), cycle_momentum=False
         )
     return Trainer(
         model,
