@@ -17,7 +17,7 @@ from gpugrad.ops.broadcast import reduced, standing, sum_p
 from gpugrad.ops.cast import cast
 from gpugrad.ops.complex import conj, is_complex, real
 from gpugrad.ops.determinant import slogdet
-from gpugrad.ops.elementwise import absolute, equal, sign, where
+from gpugrad.ops.elementwise import absolute, equal, logical_or, sign, where
 from gpugrad.ops.matrices import LinAlgError, identity, inexact, matrices, real_dtype
 from gpugrad.ops.reductions import count_nonzero, max_p, min_p
 from gpugrad.ops.shape import moveaxis, normal_axes, normal_axis
@@ -36,11 +36,13 @@ def _norm(xp: Any, x: Any, *, order: float, axis: Axes, keepdims: bool) -> Any:
 
 def _norm_slope(g: Any, x: Any, y: Any, order: float) -> Any:
     """``g`` times what the norm changes by with each element of ``x``."""
-    y = y + equal(y, 0)
+    nothing = equal(y, 0)
+    y = y + nothing
     if order == 2:
         return conj(x) * (g / y)
     size = absolute(x)
-    zero = equal(size, 0)
+    # Of a negative order one element that is 0 makes all the norm 0, whatever the others are.
+    zero = logical_or(equal(size, 0), nothing)
     size = where(zero, 1, size)
     direction = conj(x) / size if is_complex(x) else sign(x)
     return direction * (g * where(zero, 0, (size / y) ** (order - 1)))
@@ -73,6 +75,12 @@ norm_p = Primitive(
 """``sum(|x| ** order) ** (1 / order)`` over axes."""
 
 
+def _largest(x: Any, axis: Axes, keepdims: bool) -> Any:
+    """The maximum, and 0 of nothing."""
+    empty = any(shape_dtype(x).shape[i] == 0 for i in axis)
+    return (sum_p if empty else max_p)(x, axis=axis, keepdims=keepdims)
+
+
 def _vector(x: Any, order: Any, axis: Axes, keepdims: bool) -> Any:
     if order is None:
         order = 2
@@ -82,7 +90,7 @@ def _vector(x: Any, order: Any, axis: Axes, keepdims: bool) -> Any:
         count = count_nonzero(x, axis, keepdims=keepdims)
         return cast(count, real_dtype(shape_dtype(x).dtype))
     if abs(order) == np.inf:
-        return (max_p if order > 0 else min_p)(absolute(x), axis=axis, keepdims=keepdims)
+        return (_largest if order > 0 else min_p)(absolute(x), axis=axis, keepdims=keepdims)
     if order == 1:
         return sum_p(absolute(x), axis=axis, keepdims=keepdims)
     return norm_p(x, order=float(order), axis=axis, keepdims=keepdims)
@@ -96,11 +104,11 @@ def _matrix(x: Any, order: Any, axis: Axes, keepdims: bool) -> Any:
     if order == "nuc":
         y = sum_p(svdvals_p(x), axis=(last - 1,), keepdims=False)
     elif order in (2, -2):
-        y = (max_p if order > 0 else min_p)(svdvals_p(x), axis=(last - 1,), keepdims=False)
+        y = (_largest if order > 0 else min_p)(svdvals_p(x), axis=(last - 1,), keepdims=False)
     elif order in (1, -1, np.inf, -np.inf):
         summed = last - 1 if abs(order) == 1 else last
         y = sum_p(absolute(x), axis=(summed,), keepdims=False)
-        y = (max_p if order > 0 else min_p)(y, axis=(last - 1,), keepdims=False)
+        y = (_largest if order > 0 else min_p)(y, axis=(last - 1,), keepdims=False)
     else:
         raise ValueError(
             f"norm: order {order!r} is none of a matrix: 'fro', 'nuc', 1, -1, 2, -2, inf, -inf"
@@ -198,7 +206,7 @@ def cond(x: Any, p: Any = None) -> Any:
     spectral = p is None or p in (2, -2)
     x = matrices(x, "cond", square=not spectral)
     like = shape_dtype(x)
-    if not like.size:
+    if 0 in like.shape[-2:]:
         raise LinAlgError(f"cond of empty matrices, of shape {like.shape}")
     if spectral:
         s = svdvals_p(x)

@@ -615,3 +615,23 @@ def test_the_inverse_of_a_large_matrix(device, dtype, order):
 def test_a_large_singular_matrix_has_no_inverse():
     with pytest.raises(np.linalg.LinAlgError, match="ingular"):
         gnp.linalg.inv(np.zeros((solve_module._MANY, solve_module._MANY)))
+
+
+@pytest.mark.parametrize("order", [-1, -2, -0.5])
+def test_an_element_of_0_makes_a_norm_of_negative_order_0(order, device):
+    """Also for the others: it stays 0 as they move."""
+    x = to_device(np.array([0.0, 1.0, 2.0]), device)
+    with np.errstate(divide="ignore"):
+        assert float(gnp.linalg.norm(x, order)) == 0
+        near(gg.grad(lambda x: gnp.linalg.norm(x, order))(x), np.zeros(3))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_norms_and_conditions_of_nothing(shape, device):
+    x = to_device(np.zeros(shape), device)
+    for order in ("fro", "nuc", 1, 2, np.inf):
+        assert float(gnp.linalg.norm(x, order)) == 0
+        assert gg.grad(lambda x, order=order: gnp.linalg.norm(x, order))(x).shape == shape
+    for order in (None, 0, 1, 2, 3, np.inf):
+        assert float(gnp.linalg.norm(x.ravel(), order)) == 0
+    assert gnp.linalg.cond(to_device(np.zeros((0, 2, 2)), device)).shape == (0,)
