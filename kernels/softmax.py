@@ -137,8 +137,10 @@ def cross_entropy(
     Notes
     -----
     One launch. Bytes it must move, for elements of ``s`` bytes, labels of ``k`` and sums of ``w``:
-    ``R*C*s + R*(k + s + w)``, for the mean or the sum ``R*(k + 2*w - s)`` more. With weights and
-    smoothing the weights are read again for each row, from the cache.
+    ``R*C*s + R*(k + w)``, without a reduction ``R*s`` more. On CUDA it moves these, each row's
+    logit of its label again, from the cache, and 16 bytes for each block; with weights and
+    smoothing the weights again for each row, from the cache. On the CPU each row's loss is written
+    and read too.
 
     Examples
     --------
@@ -156,11 +158,10 @@ def cross_entropy(
     xp = module(logits)
     rows = len(logits)
     lse = xp.empty(rows, a)
-    losses = xp.empty(0 if reduction == "none" and xp is not np else rows, a)
     if isinstance(logits, np.ndarray):
         check_range(labels, logits.shape[1], ignore_index)
         weights = np.empty(0, a) if weight is None else widened(weight)
-        smooth = float(label_smoothing)
+        smooth, losses = float(label_smoothing), np.empty(rows, a)
         args = (widened(logits), labels, weights, int(ignore_index), smooth, losses, lse)
         _on_rows("cross_entropy", logits.shape, 2, *args)
         if reduction == "none":
@@ -185,7 +186,10 @@ def cross_entropy(
         given = (logits, labels, np.uint64(0) if weight is None else weight, out)
         how = np.int32(REDUCTIONS.index(reduction))
         more = (np.int64(ignore_index), np.float64(label_smoothing))
-        on_device: Any = (*given, how, losses, lse, divisor, ticket())
+        partials = np.uint64(0)
+        if reduction != "none":
+            partials = xp.empty((_grid(shape, rows)[0], 2), np.float64)
+        on_device: Any = (*given, how, partials, lse, divisor, ticket())
         _launch("cross_entropy", logits.dtype.name, kinds, shape, logits.shape, on_device, more)
     return CrossEntropy(out, lse, divisor if reduction == "mean" else None)
 
@@ -367,6 +371,12 @@ def _flag(value: bool) -> str:
     return str(bool(value)).lower()
 
 
+def _grid(shape: Form, rows: int) -> tuple[int, int]:
+    """How many blocks there are, and threads in each."""
+    block = max(shape.threads, 256)
+    return max(1, min(-(-rows // (block // shape.threads)), 4 * resident(block))), block
+
+
 def _launch(
     kernel: str,
     dtype: str,
@@ -376,9 +386,7 @@ def _launch(
     args: tuple[Any, ...],
     more: tuple[Any, ...] = (),
 ) -> None:
-    block = max(shape.threads, 256)
-    groups = block // shape.threads
-    blocks = max(1, min(-(-size[0] // groups), 4 * resident(block)))
+    blocks, block = _grid(shape, size[0])
     run = function("softmax", f"{kernel}<{C_NAMES[dtype]}, {arguments}>")
     run((blocks,), (block,), (*args, np.int64(size[0]), np.int64(size[1]), *more))
 

@@ -159,19 +159,21 @@ softmax_backward(const T* g, const T* y, T* dx, int64 count, int64 cols) {
 }
 
 // Each row's cross-entropy and log-sum-exp from one reading of its logits. MEAN, SUM or NONE says
-// what `out` receives; for the first two `losses` holds those of the rows, and *divisor receives the
-// rows' weights. A label that is no column makes its loss NaN.
+// what `out` receives; for the first two `partials` holds each block's sums of losses and of weights,
+// which the last block adds up, and *divisor receives the rows' weights. A label that is no column
+// makes its loss NaN.
 enum { NONE, SUM, MEAN };
 
 template <typename T, typename I, int V, int TPR>
 __global__ void __launch_bounds__(Block<TPR>::SIZE, Block<TPR>::LEAST)
 cross_entropy(const T* logits, const I* labels, const T* weights, T* out, int reduction,
-              typename Wide<T>::type* losses, typename Wide<T>::type* lse,
+              double* partials, typename Wide<T>::type* lse,
               typename Wide<T>::type* divisor, int* ticket, int64 count, int64 cols, int64 ignored,
               double smoothing) {
     typedef typename Wide<T>::type A;
     const Rows<TPR> rows;
     const A spread = (A)(smoothing / cols), sharp = (A)(1 - smoothing);
+    double sum[2] = {};    // of this thread's losses, and of their weights
     for (int64 base = rows.begin(); base < count; base += rows.stride()) {
         const int64 row = base + rows.group;
         const int64 width = row < count ? cols : 0;
@@ -202,29 +204,33 @@ cross_entropy(const T* logits, const I* labels, const T* weights, T* out, int re
                 if ((uint64)label < (uint64)cols) {
                     const A w = weights ? (A)weights[label] : (A)1;
                     loss = sharp * w * (rest - ((A)x[label] - tail.most));
+                    sum[1] += w;
                 } else {
                     loss = lowest((A)0) - lowest((A)0);
                 }
                 if (smoothing > 0) loss += spread * (sums[1] * (rest + tail.most) - sums[0]);
             }
             if (reduction == NONE) out[row] = (T)loss;
-            else losses[row] = loss;
+            sum[0] += loss;
             lse[row] = tail.most + rest;
         }
     }
-    if (reduction != NONE && last_block(ticket)) {
-        double sum[2] = {};
-        for (int64 row = threadIdx.x; row < count; row += Block<TPR>::SIZE) {
-            sum[0] += losses[row];
-            const int64 label = (int64)labels[row];
-            if (label != ignored && (uint64)label < (uint64)cols)
-                sum[1] += weights ? (double)weights[label] : 1.0;
-        }
-        reduce<Plus, Block<TPR>::SIZE>(sum);
-        if (threadIdx.x == 0) {
-            *out = (T)(A)(reduction == MEAN ? sum[0] / sum[1] : sum[0]);
-            *divisor = (A)sum[1];
-        }
+    if (reduction == NONE) return;
+    reduce<Plus, Block<TPR>::SIZE>(sum);
+    if (threadIdx.x == 0) {
+        partials[2 * blockIdx.x] = sum[0];
+        partials[2 * blockIdx.x + 1] = sum[1];
+    }
+    if (!last_block(ticket)) return;
+    sum[0] = sum[1] = 0;
+    for (int b = threadIdx.x; b < gridDim.x; b += Block<TPR>::SIZE) {
+        sum[0] += partials[2 * b];
+        sum[1] += partials[2 * b + 1];
+    }
+    reduce<Plus, Block<TPR>::SIZE>(sum);
+    if (threadIdx.x == 0) {
+        *out = (T)(A)(reduction == MEAN ? sum[0] / sum[1] : sum[0]);
+        *divisor = (A)sum[1];
     }
 }
 
