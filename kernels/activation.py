@@ -111,7 +111,7 @@ def forward(
         Of the dtype of ``x``.
     rate, state : float, (4,) array of uint32
         Set elements to 0 with that probability and divide the others by ``1 - rate``: element
-        ``i`` in memory order by word ``i`` of the stream `philox.stream` that ``state`` starts,
+        ``i`` in C order by word ``i`` of the stream `philox.stream` that ``state`` starts,
         the same ones on every device.
 
     Returns
@@ -462,7 +462,7 @@ def expression(name: str, act: type, dtype: str, width: int, drop: bool) -> str:
 
 
 def _variants() -> list[str]:
-    """Each kernel of each activation in every dtype; with dropout that of gelu, which takes most."""
+    """Each kernel of each activation in every dtype; with dropout the one that takes most too."""
     out = []
     for dtype, width in (("float16", 8), ("bfloat16", 8), ("float32", 4), ("float64", 2)):
         for name in ("forward", "backward", "gated_forward", "gated_backward"):

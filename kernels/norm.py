@@ -2,7 +2,8 @@
 
 Statistics are kept in the dtype of sums, float32 for float16 and bfloat16. ``weight`` and ``bias``
 have the dtype of ``x`` and may be None. Each function has a note of the bytes that it must move,
-for ``N`` elements of ``s`` bytes; parameters and statistics come on top, and are few.
+for ``N`` elements of ``s`` bytes; parameters and statistics come on top, which are few beside
+many rows.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def norm_rows(
     -----
     One launch. ``2*N*s``, for rows that fit the registers of a block: 8192 columns, half as many
     where rows do not begin at multiples of 16 bytes, a quarter in float64. Longer ones are read
-    twice: ``3*N*s``.
+    twice: ``3*N*s``. The weight and the bias are read by each group of threads, for longer rows by
+    each row: from the cache, up to ``2*N*s`` where rows are few.
 
     Examples
     --------
@@ -70,6 +72,8 @@ def norm_rows(
     y, rstd = xp.empty_like(x), xp.empty(count, a)
     mean = xp.empty(count, a) if center else None
     if x.size == 0:
+        rstd[...] = np.nan
+        mean = rstd.copy() if center else None
         return Normalised(y, mean, rstd)
     if isinstance(x, np.ndarray):
         means = np.empty(count, a) if mean is None else mean
@@ -95,8 +99,18 @@ def norm_rows_backward(
     Notes
     -----
     One launch, two with ``params``: partial sums of 40 rows or more, 80 in 16 bits, which are then
-    added in order. ``3*N*s`` for rows that fit as in `norm_rows`; longer ones are read twice, and
-    a third time for the parameters.
+    added in order. ``3*N*s`` for rows that fit as in `norm_rows`. Longer ones are read twice,
+    ``5*N*s``, and the weight twice for each, from the cache; for the parameters a third time,
+    ``7*N*s`` in three launches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.norm import norm_rows, norm_rows_backward
+    >>> x, g = np.array([[1.0, 3.0, 5.0]]), np.array([[1.0, 0.0, 0.0]])
+    >>> _, mean, rstd, _ = norm_rows(x, eps=0)
+    >>> norm_rows_backward(g, x, None, mean, rstd)[0].round(6)
+    array([[ 0.102062, -0.204124,  0.102062]])
     """
     name, rows = "norm_rows_backward", x.shape[:1]
     x, weight, _ = _operands(name, x, weight, None, 2, 1)
@@ -166,6 +180,7 @@ def group_norm(
     xp, a = module(x), wide(x.dtype)
     y, mean, rstd = xp.empty_like(x), *[xp.empty(count * groups, a) for _ in range(2)]
     if x.size == 0:
+        mean[...] = rstd[...] = np.nan
         return Normalised(y, mean, rstd)
     if isinstance(x, np.ndarray):
         out = y.astype(a, copy=False)

@@ -178,7 +178,18 @@ def adamw(
     weight_decay: float = 1e-2,
     **common: Unpack[Common],
 ) -> None:
-    """Adam with weight decay apart from the gradient. ``lr`` is 0.001."""
+    """Adam with weight decay apart from the gradient. ``lr`` is 0.001.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.optimizer import adamw
+    >>> w, m, v = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)
+    >>> step = np.zeros(1, np.int64)
+    >>> adamw([w], [np.array([1.0, -3.0])], [m], [v], step, lr=0.1, weight_decay=0.5)
+    >>> w.round(6)
+    array([0.85, 2.  ])
+    """
     check_common("adamw", common)
     adam(
         params,
@@ -206,7 +217,17 @@ def adagrad(
     eps: float = 1e-10,
     **common: Unpack[Common],
 ) -> None:
-    """Adagrad; ``state_sums`` begin as the initial accumulator. ``lr`` is 0.01."""
+    """Adagrad; ``state_sums`` begin as the initial accumulator. ``lr`` is 0.01.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.optimizer import adagrad
+    >>> w, s = np.array([1.0, 2.0]), np.zeros(2)
+    >>> adagrad([w], [np.array([1.0, -3.0])], [s], np.zeros(1, np.int64), lr=0.1)
+    >>> w.round(6), s
+    (array([0.9, 2.1]), array([1., 9.]))
+    """
 
     def host(scale: float, rate: float, step: int) -> tuple[float, ...]:
         return scale, rate / (1 + (step - 1) * lr_decay), eps, weight_decay
@@ -233,6 +254,15 @@ def rmsprop(
     """RMSprop; centred if ``grad_avgs`` is given. ``momenta`` is None without momentum.
 
     ``lr`` is 0.01.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.optimizer import rmsprop
+    >>> w, v = np.array([1.0, 2.0]), np.zeros(2)
+    >>> rmsprop([w], [np.array([1.0, -3.0])], [v], np.zeros(1, np.int64))
+    >>> w.round(6)
+    array([0.9, 2.1])
     """
     if (momenta is None) != (momentum == 0):
         raise ValueError("rmsprop: momentum needs momenta to keep it in, and these need momentum")
@@ -259,7 +289,17 @@ def lion(
     weight_decay: float = 0.0,
     **common: Unpack[Common],
 ) -> None:
-    """Lion: steps by the sign of an average, with weight decay apart. ``lr`` is 0.0001."""
+    """Lion: steps by the sign of an average, with weight decay apart. ``lr`` is 0.0001.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.optimizer import lion
+    >>> w, m = np.array([1.0, 2.0]), np.zeros(2)
+    >>> lion([w], [np.array([1.0, -3.0])], [m], np.zeros(1, np.int64), lr=0.1)
+    >>> w.round(6)
+    array([0.9, 2.1])
+    """
 
     def host(scale: float, rate: float, step: int) -> tuple[float, ...]:
         (first, second), shrink = betas, 1 - rate * weight_decay
@@ -457,8 +497,8 @@ def _cuda(
 def expression(rule: str, dtype: str, states: int) -> str:
     """The kernel's name for a rule, such as ``Lion<{}>``, a dtype and how many states it has.
 
-    Loads are of 16 bytes, of 8 for what is narrower than its states, and for float64 with two states
-    or more, where the registers would not do.
+    Loads are of 16 bytes, of 8 for what is narrower than its states, for float64 with two states
+    or more of 8 too, where the registers would not do.
     """
     a, width = ("double", 2 if states < 2 else 1) if dtype == "float64" else ("float", 4)
     if states == 0 and dtype in NARROW:

@@ -213,6 +213,16 @@ def cross_entropy_backward(
     -----
     One launch (two with both weights and smoothing, for the sum of the weights). Bytes it must
     move: ``2*R*C*s + R*(k + w)``, and ``R*s`` with a ``g`` for each row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.softmax import cross_entropy, cross_entropy_backward
+    >>> logits, labels = np.zeros((2, 2)), np.array([0, 1])
+    >>> _, lse, divisor = cross_entropy(logits, labels)
+    >>> cross_entropy_backward(np.array(1.0), logits, labels, lse, None, divisor)
+    array([[-0.25,  0.25],
+           [ 0.25, -0.25]])
     """
     name, a = "cross_entropy_backward", wide(logits.dtype)
     _check(name, logits, labels, weight, label_smoothing)
