@@ -67,8 +67,8 @@ def draw(points, labels, mean, covariance, path):
     p = predict(grid, mean, covariance, samples).numpy().reshape(121, 121).T
     figure = Figure(figsize=(5.6, 4.6), layout="constrained")
     axes = figure.subplots()
-    ticks = axis.numpy()
-    shown = axes.contourf(ticks, ticks, p, levels=20, cmap="RdBu_r", vmin=0, vmax=1)
+    ticks, shades = axis.numpy(), [i / 20 for i in range(21)]
+    shown = axes.contourf(ticks, ticks, p, levels=shades, cmap="RdBu_r")
     axes.contour(ticks, ticks, p, levels=[0.1, 0.5, 0.9], colors="k", linewidths=[0.7, 1.5, 0.7])
     colours = ["tab:red" if c else "tab:blue" for c in labels.numpy()]
     axes.scatter(*points.numpy().T, c=colours, edgecolors="w", s=22, linewidths=0.6)

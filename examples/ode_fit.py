@@ -80,7 +80,7 @@ def draw(times, observed, unknown, losses, path):
         left.plot(fine.numpy(), curves[:, i], color=f"C{i}", label=name)
         left.plot(times.numpy(), observed.numpy()[:, i], "o", color=f"C{i}", ms=4)
     left.set(title="Counted, and the solution that was found", xlabel="time")
-    left.legend(loc="upper right")
+    left.legend(loc="upper center", bbox_to_anchor=(0.27, 1))  # between the peaks
     right.semilogy(losses, marker=".")
     right.set(title="Loss", xlabel="step")
     right.grid(alpha=0.3)

@@ -69,18 +69,17 @@ def draw(truth, found, losses, path):
     """Draw amplitude and phase of the truth and of what was found, and the loss."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    cells = figure.subplots(2, 3)
+    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
+    images, curve = figure.subfigures(1, 2, width_ratios=[1.05, 1])
+    cells = images.subplots(2, 2)
     for row, (what, image) in enumerate([("true", truth.numpy()), ("recovered", found.numpy())]):
         cells[row, 0].imshow(abs(image), cmap="magma", vmin=0, vmax=1.7)
         cells[row, 0].set_title(f"{what} amplitude")
         cells[row, 1].imshow(np.angle(image), cmap="twilight", vmin=-np.pi, vmax=np.pi)
         cells[row, 1].set_title(f"{what} phase")
-    for axes in cells[:, :2].flat:
+    for axes in cells.flat:
         axes.set_axis_off()
-    for axes in cells[:, 2]:
-        axes.remove()
-    axes = figure.add_subplot(1, 3, 3)
+    axes = curve.subplots()
     axes.semilogy(losses)
     axes.set(title="Loss", xlabel="step")
     axes.grid(alpha=0.3)
