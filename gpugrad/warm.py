@@ -1,8 +1,8 @@
 """Compile the kernels before they are needed: ``gpugrad doctor --warm``.
 
 Numba and NVRTC compile a kernel when it is first called, which takes from a tenth of a second to
-some seconds, and keep the machine code on disk. Here each family runs once, forward and backward,
-as a training step would run it.
+some seconds, and keep the machine code on disk. Here each family runs once in each dtype, forward
+and backward, as a training step would run it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from gpugrad import nn, optim
 from gpugrad.array import Array
 from gpugrad.device import Device
 from gpugrad.kernels import philox, source
+from gpugrad.kernels.average import average_samples
+from gpugrad.ops.segment import segment_max, segment_sum
 from gpugrad.transforms.reverse import vjp
 
 Draw = Callable[..., Array]
 """Makes an array of a shape on the device that is warmed up."""
+
+DTYPES = ("float32", "float64")
+"""What the kernels on the CPU compute in: narrower elements are widened first."""
 
 
 def _step(f: Callable[..., Any], *arrays: Array) -> None:
@@ -52,9 +57,11 @@ def _random(draw: Draw) -> None:
 
 def _softmax(draw: Draw) -> None:
     x = draw(256, 512)
-    labels = Array(np.arange(256), device=x.device)
-    for f in (nn.softmax, nn.log_softmax, lambda x: nn.cross_entropy(x, labels)):
+    for f in (nn.softmax, nn.log_softmax):
         _step(f, x)
+    for dtype in ("int32", "int64"):
+        labels = Array(np.arange(256, dtype=dtype), device=x.device)
+        _step(lambda x, labels=labels: nn.cross_entropy(x, labels), x)
 
 
 def _norms(draw: Draw) -> None:
@@ -63,7 +70,8 @@ def _norms(draw: Draw) -> None:
     _step(lambda x, w, b: nn.layer_norm(x, 512, w, b), x, w, w)
     _step(lambda x, w: nn.rms_norm(x, 512, w), x, w)
     _step(lambda x, w, b: nn.group_norm(x, 4, w, b), images, scale, scale)
-    _step(lambda x, w, b: nn.batch_norm(x, None, None, w, b, True), images, scale, scale)
+    for batch, factors in ((images, scale), (x, w)):
+        _step(lambda x, w, b: nn.batch_norm(x, None, None, w, b, True), batch, factors, factors)
 
 
 def _images(draw: Draw) -> None:
@@ -78,14 +86,27 @@ def _sequences(draw: Draw) -> None:
     _step(lambda q, k, v: nn.scaled_dot_product_attention(q, k, v, is_causal=True), q, k, v)
     tokens = Array(np.arange(2048) % 128, device=q.device)
     _step(lambda w: nn.embedding(tokens, w), draw(128, 64))
+    _step(lambda x: segment_sum(x, tokens, 128), draw(2048, 64))
+    _step(lambda x: segment_max(x, tokens, 128), draw(2048, 64))
 
 
 def _optimizers(draw: Draw) -> None:
-    for make in (optim.SGD, optim.Adam, optim.AdamW, optim.Adagrad, optim.RMSprop, optim.Lion):
+    for make, options in (
+        *((optim.SGD, {}), (optim.SGD, {"momentum": 0.9}), (optim.Adagrad, {})),
+        *((optim.Adam, {}), (optim.Adam, {"amsgrad": True}), (optim.RMSprop, {}), (optim.Lion, {})),
+    ):
         w = Array(draw(256, 512), requires_grad=True)
-        optimizer = make([w])
+        optimizer = make([w], **options)
         (w * w).sum().backward()
-        optimizer.step()
+        optimizer.step(max_norm=1.0)
+
+
+def _averages(draw: Draw) -> None:
+    parts = optim.Accumulator()
+    for _ in range(2):
+        parts.add([draw(256, 512)])
+    parts.take()
+    average_samples([draw(8, 512)._value], limit=1.0)
 
 
 FAMILIES: dict[str, Callable[[Draw], None]] = {
@@ -96,20 +117,21 @@ FAMILIES: dict[str, Callable[[Draw], None]] = {
     "convolution and pooling": _images,
     "attention and embedding": _sequences,
     "optimizers": _optimizers,
+    "averages": _averages,
 }
 """What is run on each device, by the name of the family."""
 
 
 def warm(device: Device) -> Iterator[tuple[str, float]]:
     """Compile the kernels for a device; gives each family's name and how many seconds it took."""
+    from gpugrad.kernels.cpu import threads
+
+    threads.hush()  # what takes long here is asked for
     rng = np.random.default_rng(0)
-
-    def draw(*shape: int) -> Array:
-        return Array(rng.standard_normal(shape).astype(np.float32), device=device)
-
     for name, run in FAMILIES.items():
         started = time.perf_counter()
-        run(draw)
+        for dtype in DTYPES:
+            run(lambda *shape, dtype=dtype: Array(rng.normal(size=shape), dtype, device=device))
         yield name, time.perf_counter() - started
     if device.kind == "cuda":
         started = time.perf_counter()

@@ -25,7 +25,7 @@ GRAIN = 50_000
 """Nanoseconds of work below which another thread costs more than it saves."""
 
 SLOW = 1.0
-"""Seconds of compiling after which the user is told what the wait was for."""
+"""Seconds of compiling, of all kernels together, after which the user is told of the wait."""
 
 
 def run(loop: Any, items: int, work: float, *args: Any) -> None:
@@ -48,18 +48,28 @@ def run(loop: Any, items: int, work: float, *args: Any) -> None:
 
 
 _told = False
+_compiled: dict[str, float] = {}
+
+
+def hush() -> None:
+    """Say nothing of what is compiled."""
+    global _told
+    _told = True
 
 
 def _tell(loop: Any, spent: float) -> None:
-    """Say once that a kernel was compiled, if that took long: from disk it comes at once."""
-    global _told
-    if spent > SLOW and not _told:
-        _told = True
+    """Say once that kernels were compiled, if that took long: from disk they come at once."""
+    if _told or next(reversed(loop.overloads)) in loop.stats.cache_hits:
+        return
+    _compiled[loop.__name__] = _compiled.get(loop.__name__, 0.0) + spent
+    whole = sum(_compiled.values())
+    if whole > SLOW:
+        hush()
         logging.getLogger("gpugrad").warning(
-            "gpugrad compiled a kernel, %s, in %.1f s, and keeps it on disk. "
+            "gpugrad compiled kernels for %.1f s (%s), and keeps them on disk. "
             "`gpugrad doctor --warm` compiles all of them before they are needed.",
-            loop.__name__,
-            spent,
+            whole,
+            ", ".join(_compiled),
         )
 
 

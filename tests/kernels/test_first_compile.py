@@ -38,3 +38,38 @@ def test_what_is_quick_is_not_told(monkeypatch, caplog):
     monkeypatch.setattr(threads, "SLOW", 1e9)
     threads.run(loop(), 5, 1.0, np.zeros(5))
     assert not caplog.messages
+
+
+def test_short_ones_are_counted_together(monkeypatch, caplog):
+    monkeypatch.setattr(threads, "_told", False)
+    monkeypatch.setattr(threads, "_compiled", {"sum": 0.7, "product": 0.2})
+    monkeypatch.setattr(threads, "perf_counter", iter([0.0, 0.05, 1.0, 1.35]).__next__)
+    threads.run(loop(), 5, 1.0, np.zeros(5))
+    assert not caplog.messages
+    with caplog.at_level(logging.WARNING, "gpugrad"):
+        threads.run(loop(), 5, 1.0, np.zeros(5))
+    (said,) = caplog.messages
+    assert "kernels for 1.3 s (sum, product, add_one)" in said
+
+
+def test_what_comes_from_disk_is_not_counted(monkeypatch, caplog, tmp_path):
+    """The same function from a file, as Numba's cache needs it, in two processes' stead."""
+    path = tmp_path / "loops.py"
+    path.write_text(
+        "import numba\n@numba.njit(nogil=True, cache=True)\n"
+        "def add_one(start, stop, x):\n    for i in range(start, stop):\n        x[i] += 1\n"
+    )
+
+    def fresh():
+        space: dict[str, object] = {}
+        exec(compile(path.read_text(), str(path), "exec"), space)
+        return space["add_one"]
+
+    monkeypatch.setattr(threads, "_told", False)
+    monkeypatch.setattr(threads, "_compiled", {})
+    monkeypatch.setattr(threads, "SLOW", 1e9)
+    threads.run(fresh(), 5, 1.0, np.zeros(5))
+    assert list(threads._compiled) == ["add_one"]
+    threads._compiled.clear()
+    threads.run(fresh(), 5, 1.0, np.zeros(5))
+    assert not threads._compiled
