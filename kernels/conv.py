@@ -182,10 +182,8 @@ def weight_gradient(g: Any, x: Any, kernel: tuple[int, int], how: Geometry) -> A
 
 def _check(name: str, how: Geometry, **arrays: Any) -> None:
     """See that operands are images or kernels of images whose channels make whole groups."""
-    if min(*how.stride, *how.dilation, how.groups) < 1 or min(map(min, how.padding)) < 0:
-        raise ValueError(
-            f"{name}: stride, dilation and groups are at least 1, padding at least 0; got {how}"
-        )
+    if min(*how.stride, *how.dilation, how.groups) < 1:
+        raise ValueError(f"{name}: stride, dilation and groups are at least 1, got {how}")
     for what, a in arrays.items():
         floats(name, a, 4)
         channels = len(a) if what == "w" else a.shape[1]

@@ -105,12 +105,6 @@ REFUSED = {
         lambda s: conv.forward(s(1, 2, 5, 5), s(4, 2, 2, 2), None, Geometry((0, 1))),
         "stride, dilation and groups are at least 1",
     ),
-    "conv: padding": (
-        lambda s: conv.forward(
-            s(1, 2, 5, 5), s(4, 2, 2, 2), None, Geometry(padding=((0, 0), (-1, 0)))
-        ),
-        "padding at least 0",
-    ),
     "conv: groups": (
         lambda s: conv.forward(s(1, 3, 5, 5), s(4, 1, 2, 2), None, Geometry(groups=2)),
         r"3 channels of x \(1, 3, 5, 5\) do not make 2 groups",
