@@ -191,7 +191,7 @@ class Module:
         name : str
             Of the attribute, and in `state_dict`.
         tensor : array or None
-            The array; None makes a plain attribute.
+            The array; None keeps the name for one that comes later, and is in no `state_dict`.
         persistent : bool
             Whether ``state_dict`` includes it.
 
@@ -206,12 +206,10 @@ class Module:
         >>> list(module.state_dict())
         ['mask']
         """
-        if name in vars(self):
+        if hasattr(self, name) and _REGISTERED + name not in vars(self):
             raise KeyError(f"{type(self).__name__} has an attribute {name!r} already")
-        if tensor is None:
-            setattr(self, name, None)
-        else:
-            vars(self)[_REGISTERED + name] = Buffer(Array(tensor), persistent=persistent)
+        vars(self)[_REGISTERED + name] = Buffer(None, persistent=persistent)
+        setattr(self, name, tensor)
 
     if not TYPE_CHECKING:  # else every attribute would be taken to exist
 
@@ -228,7 +226,11 @@ class Module:
                 return
             raw = raw_of(value) if isinstance(value, Box) else value
             if not isinstance(raw, ShapeDtype):  # under eval_shape nothing is known
-                held.value = Array(raw)
+                held.value = None if raw is None else Array(raw)
+
+        def __delattr__(self, name: str) -> None:
+            registered = _REGISTERED + name
+            object.__delattr__(self, registered if registered in vars(self) else name)
 
     # ----------------------------------------------------------------------------------- state
 
@@ -432,7 +434,10 @@ def _is_array_or_buffer(part: Any) -> bool:
 
 def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """What of an attribute a module is made of, with dotted names."""
-    if isinstance(value, Box | Module | Buffer):
+    if isinstance(value, Buffer):
+        if value.value is not None:
+            yield name, value
+    elif isinstance(value, Box | Module):
         yield name, value
     elif isinstance(value, list | tuple):
         for i, part in enumerate(value):

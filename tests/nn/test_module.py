@@ -371,6 +371,25 @@ def test_registered_buffers_are_arrays(device):
         _ = model.means
     with pytest.raises(KeyError, match="'weight' already"):
         model.register_buffer("weight", np.ones(2))
+    with pytest.raises(KeyError, match="'forward' already"):
+        model.register_buffer("forward", np.ones(2))
+
+
+def test_a_registered_buffer_may_be_empty_for_a_while():
+    model = Centred()
+    weights = [name for name, _ in model.named_parameters()]
+    model.nothing = np.ones(3)  # and is no parameter then
+    assert [name for name, _ in model.named_parameters()] == weights
+    assert set(model.state_dict()) == {"mean", "nothing", "weight"}
+    model.to(dtype="float32")
+    assert model.nothing.dtype == np.float32
+    model.nothing = None
+    assert model.nothing is None
+    model.to(dtype="float64").load_state_dict({"mean": np.ones(2), "weight": np.ones(2)})
+    model.register_buffer("nothing", np.zeros(1))
+    del model.nothing
+    assert not hasattr(model, "nothing")
+    assert set(model.state_dict()) == {"mean", "weight"}
 
 
 def test_modules_by_name_and_lists_of_parameters_are_pytorch_s():
