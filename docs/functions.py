@@ -43,6 +43,7 @@ SPACES = {
     "gpugrad.numpy": "",
     "gpugrad.numpy.linalg": "linalg.",
     "gpugrad.numpy.fft": "fft.",
+    "gpugrad.numpy.lib.stride_tricks": "",
     "gpugrad.scipy.special": "special.",
     "gpugrad.scipy.linalg": "scipy.linalg.",
     "gpugrad.scipy.signal": "signal.",
