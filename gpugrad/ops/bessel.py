@@ -15,6 +15,7 @@ import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.primitive import Primitive
+from gpugrad.ops.complex import is_complex
 from gpugrad.ops.elementwise import absolute, exp, sign, where
 from gpugrad.ops.special import (
     Special,
@@ -23,6 +24,7 @@ from gpugrad.ops.special import (
     library,
     no_derivative,
     precision,
+    refuse_complex,
     unary,
 )
 
@@ -75,6 +77,7 @@ def _scaled(name: str) -> Callable[..., Any]:
         scaled = library(xp, name + "e")
         if xp is np:
             return scaled(x)
+        refuse_complex(f"{name}e on CUDA", [x])
         if rising:
             return _kernel(xp, "T x", name + "e", code)(x)
         return _kernel(xp, "T x, T scaled", name + "e", code)(x, scaled(x))
@@ -159,6 +162,15 @@ def _cuda_kv(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[
     return of
 
 
+def _side(x: Any) -> Any:
+    if is_complex(x):
+        raise TypeError(
+            "ive of complex x is scaled by exp(-abs(real(x))), which has no complex derivative: "
+            "differentiate iv(v, x) and scale it yourself"
+        )
+    return sign(x)
+
+
 def _plain(name: str) -> Callable[..., Any]:
     return lambda xp, x: library(xp, name)(x)
 
@@ -171,6 +183,7 @@ def _ordered(name: str, cuda: Callable[..., Any], derivative: Any) -> Special:
         x = in_precision(x, dtype)
         if xp is np:
             return library(xp, name)(in_precision(v, dtype), x)
+        refuse_complex(f"{name} on CUDA", [x])
         return cuda(xp, _order(name, v), x)
 
     return binary(name, "v x", no_derivative(name, "v"), derivative, impl)
@@ -187,7 +200,7 @@ iv: Primitive = _ordered(
 ive: Primitive = _ordered(
     "ive",
     _cuda_iv(_scaled("i0")),
-    lambda g, v, x, y: g * (0.5 * (ive(v - 1, x) + ive(v + 1, x)) - sign(x) * y),
+    lambda g, v, x, y: g * (0.5 * (ive(v - 1, x) + ive(v + 1, x)) - _side(x) * y),
 )
 kv: Primitive = _ordered(
     "kv",

@@ -23,6 +23,7 @@ from gpugrad.ops.special import (
     library,
     no_derivative,
     precision,
+    refuse_complex,
     unary,
 )
 
@@ -49,6 +50,11 @@ def _rgamma_slope(x: Any, y: Any) -> Any:
 def _polygamma(xp: Any, n: Any, x: Any) -> Any:
     """5.15.1 and 25.11.12, in the precision of ``x``."""
     x = in_precision(x, precision([shape_dtype(x)]))
+    if x.dtype.kind == "c":
+        raise TypeError(
+            "polygamma takes no complex numbers, so that digamma has no derivative and loggamma "
+            "no second one there"
+        )
     if not isinstance(n, int):
         return in_precision(library(xp, "polygamma")(n, x), x.dtype)
     if n == 0:
@@ -67,11 +73,24 @@ polygamma: Primitive = binary(
 )
 """The ``n``-th derivative of `digamma`."""
 
+
+def _zeta(xp: Any, x: Any, q: Any) -> Any:
+    """SciPy's, which knows complex ``x`` with ``q = 1`` only, and then by not being given it."""
+    dtype = precision([shape_dtype(x), shape_dtype(q)])
+    found, x = library(xp, "zeta"), in_precision(x, dtype)
+    if dtype.kind != "c":
+        return found(x, in_precision(q, dtype))
+    if xp is not np or not (isinstance(q, int | float) and q == 1):
+        refuse_complex("Hurwitz's zeta" if xp is np else "cupyx.scipy.special.zeta", [x])
+    return found(x)
+
+
 zeta: Primitive = binary(  # 25.11.17
     "zeta",
     "x q",
     no_derivative("zeta", "x"),
     lambda g, x, q: g * (-x * zeta(x + 1, q)),
+    _zeta,
 )
 """Hurwitz's zeta function: the sum of ``(k + q)**-x`` over k from 0."""
 

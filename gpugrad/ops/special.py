@@ -29,6 +29,19 @@ def library(xp: Any, name: str) -> Callable[..., Any]:
     return found
 
 
+_COMPLEX_ON_CUDA = {"gamma", "rgamma", "loggamma", "digamma", "xlogy", "xlog1py"}
+
+
+def refuse_complex(what: str, values: Sequence[Any]) -> None:
+    """Say so where there are complex numbers, before the library's own words for it."""
+    for v in values:
+        if shape_dtype(v).dtype.kind == "c":
+            raise TypeError(
+                f"{what} takes no complex numbers: on the CPU, x.to('cpu'), SciPy's functions "
+                "take them where they are defined"
+            )
+
+
 class Special(Elementwise):
     """A function of ``scipy.special``, element by element.
 
@@ -56,6 +69,8 @@ class Special(Elementwise):
 
         def call(*values: Any) -> Any:
             found = library(xp, impl)  # only now: loading SciPy takes long
+            if xp is not np and impl not in _COMPLEX_ON_CUDA:
+                refuse_complex(f"cupyx.scipy.special.{impl}", values)
             for v in values:
                 if not (hasattr(v, "dtype") and v.dtype.char in "dD"):
                     dtype = precision([shape_dtype(v) for v in values])

@@ -278,6 +278,29 @@ def test_integers_and_numbers(device):
         special.multigammaln(x, 0)
 
 
+def test_complex_arguments_that_have_no_rule_say_so():
+    z = np.array([0.3 + 0.4j, -1.2 + 0.7j])
+    np.testing.assert_allclose(special.zeta(z), scipy.special.zeta(z), rtol=1e-12)
+    np.testing.assert_allclose(special.ive(2, z), scipy.special.ive(2, z), rtol=1e-12)
+    for f, what in (
+        (special.digamma, "digamma has no derivative"),
+        (lambda z: special.ive(2, z), "exp"),
+    ):
+        with pytest.raises(TypeError, match=what):
+            gg.vjp(f, z)[1](np.ones(2, complex))
+    with pytest.raises(TypeError, match="no complex"):
+        special.zeta(z, 2.0)
+
+
+@pytest.mark.parametrize("name", ["erf", "exp1", "log_ndtr", "j0", "i0e", "k1e", "zeta", "ndtr"])
+def test_cupy_takes_no_complex_numbers(name, cuda):
+    with pytest.raises(TypeError, match="takes no complex numbers"):
+        getattr(special, name)(cuda.ones(2, complex))
+    for ordered in ("jv", "yv", "iv", "kve"):
+        with pytest.raises(TypeError, match="takes no complex numbers"):
+            getattr(special, ordered)(2, cuda.ones(2, complex))
+
+
 M = np.array([[0.5, -1.0, 2.0], [1.0, 0.0, -2.0]])
 B = np.array([[1.0, 0.0, 0.5], [0.2, 1.0, 2.0]])
 PAIR = (POSITIVE, POSITIVE[::-1] + 0.2)
