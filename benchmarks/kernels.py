@@ -3,8 +3,9 @@
     python benchmarks/kernels.py [SECTION ...] [--device cuda] [--json FILE] [--png FILE]
 
 Contenders of one piece of work run in one process, interleaved; medians count, and ratios more than
-seconds. On a GPU each kernel's bandwidth is compared with that of a copy on the same device. A
-family of kernels adds a section: a function of the array module that yields `Work`.
+seconds. On a GPU each call is timed by events on its stream, the arrays have 16 million elements,
+and a copy that moves as many bytes as the work must is one of the contenders. A family of kernels
+adds a section: a function of the array module and the number of elements that yields `Work`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -22,8 +24,8 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from gpugrad.kernels import activation, average, norm, optimizer, philox, softmax
-from interleave import interleave, report
+from gpugrad.kernels import activation, average, norm, optimizer, philox, scan, softmax
+from interleave import elapsed, interleave, report
 
 import gpugrad as gg
 from gpugrad import nn
@@ -42,9 +44,9 @@ class Work(NamedTuple):
     bytes: int
 
 
-Section = Callable[[Any], Iterator[Work]]
+Section = Callable[[Any, int], Iterator[Work]]
 SECTIONS: dict[str, Section] = {}
-"""A section for each family of kernels. Its argument is ``numpy`` or ``cupy``."""
+"""A section for each family of kernels, of ``numpy`` or ``cupy`` and the elements of an array."""
 
 
 def section(name: str) -> Callable[[Section], Section]:
@@ -64,9 +66,9 @@ def on_cpu_with_torch(xp: Any) -> bool:
 
 
 @section("activation")
-def activations(xp: Any) -> Iterator[Work]:
-    """A million float32 in rows of 1024: backward passes with the bias gradient, and forward."""
-    x, g = normal(xp, 1024, 1024), normal(xp, 1024, 1024, seed=1)
+def activations(xp: Any, n: int) -> Iterator[Work]:
+    """Rows of 1024 float32: backward passes with the bias gradient, and forward."""
+    x, g = (normal(xp, n // 1024, 1024, seed=k) for k in range(2))
     b = normal(xp, 1024, seed=2)
     state = xp.asarray(philox.stream(1))
     size = x.nbytes
@@ -117,6 +119,25 @@ def activations(xp: Any) -> Iterator[Work]:
         library: lambda: 0.5 * (x + b) * (1 + xp.tanh(0.7978845608 * (x + b))),
     }
     yield Work("gelu forward with bias", peers, 2 * size)
+    half, sides = x.shape[1] // 2, (x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :])
+    gate, up = activation.Silu(), g[:, :half].copy()
+
+    def composed_pairs() -> Any:
+        s = 1 / (1 + xp.exp(-sides[0]))
+        return sides[0] * s * sides[1]
+
+    def composed_pairs_backward() -> Any:
+        s = 1 / (1 + xp.exp(-sides[0]))
+        slope = s * (1 + sides[0] * (1 - s))
+        return xp.concatenate([up * sides[1] * slope, up * sides[0] * s], 1)
+
+    peers = {"gpugrad": lambda: activation.gated_forward(gate, x), library: composed_pairs}
+    yield Work("gated pairs forward", peers, 3 * size // 2)
+    peers = {
+        "gpugrad": lambda: activation.gated_backward(gate, up, x),
+        library: composed_pairs_backward,
+    }
+    yield Work("gated pairs backward", peers, 5 * size // 2)
     peers = {
         "gpugrad": lambda: activation.forward(activation.Identity(), x, rate=0.1, state=state),
         library: composed_dropout,
@@ -131,17 +152,17 @@ def activations(xp: Any) -> Iterator[Work]:
 
 
 @section("fuse")
-def fused(xp: Any) -> Iterator[Work]:
-    """A density of a million float32, its value and its gradient for three arguments."""
+def fused(xp: Any, n: int) -> Iterator[Work]:
+    """A density of float32, its value and its gradient for three arguments."""
 
     def density(x: Any, mean: Any, width: Any) -> Any:
         z = (x - mean) / width
         return np.exp(-0.5 * z * z) / width
 
     one = gg.fuse(density)
-    xs = [normal(xp, 1 << 20, seed=k) for k in range(2)]
-    xs.append(abs(normal(xp, 1 << 20, seed=2)) + 1)
-    g = normal(xp, 1 << 20, seed=3)
+    xs = [normal(xp, n, seed=k) for k in range(2)]
+    xs.append(abs(normal(xp, n, seed=2)) + 1)
+    g = normal(xp, n, seed=3)
     size = g.nbytes
     peers = {"gpugrad": lambda: one(*xs), xp.__name__: lambda: density(*xs)}
     yield Work("density, forward", peers, 4 * size)
@@ -162,14 +183,18 @@ def gradients(f: Callable[..., Any], g: Any, *arrays: Any) -> Callable[[], Any]:
 
 
 @section("conv")
-def convolutions(xp: Any) -> Iterator[Work]:
-    """64 images of 16 channels, 28 x 28, to 32 channels by 3 x 3, with a bias."""
+def convolutions(xp: Any, n: int) -> Iterator[Work]:
+    """Images of 16 channels, 28 x 28, to 32 channels by 3 x 3, with a bias."""
     for padding in (0, 1):
-        yield from convolution(xp, padding)
+        yield from convolution(xp, max(1, n >> 14), padding)
 
 
-def convolution(xp: Any, padding: int) -> Iterator[Work]:
-    x, w, b = normal(xp, 64, 16, 28, 28), normal(xp, 32, 16, 3, 3, seed=1), normal(xp, 32, seed=2)
+def convolution(xp: Any, count: int, padding: int) -> Iterator[Work]:
+    x, w, b = (
+        normal(xp, count, 16, 28, 28),
+        normal(xp, 32, 16, 3, 3, seed=1),
+        normal(xp, 32, seed=2),
+    )
     how = {"padding": padding}
 
     def windows(x: Any) -> Any:
@@ -199,9 +224,9 @@ def convolution(xp: Any, padding: int) -> Iterator[Work]:
 
 
 @section("attention")
-def attentions(xp: Any) -> Iterator[Work]:
-    """Causal attention of 8 x 4 heads, 128 queries and keys of 32 elements."""
-    q, k, v, g = (normal(xp, 8, 4, 128, 32, seed=i) for i in range(4))
+def attentions(xp: Any, n: int) -> Iterator[Work]:
+    """Causal attention of 4 heads in each of some samples, 128 queries and keys of 32 elements."""
+    q, k, v, g = (normal(xp, max(1, n >> 17), 4, 128, 32, seed=i) for i in range(4))
     hidden = xp.asarray(np.triu(np.full((128, 128), -np.inf, "f4"), 1))
 
     def weights() -> Any:
@@ -236,17 +261,17 @@ def attentions(xp: Any) -> Iterator[Work]:
 
 
 @section("pool")
-def pools(xp: Any) -> Iterator[Work]:
-    """A million float32 in images of 32 x 32, by windows of 2 x 2."""
+def pools(xp: Any, n: int) -> Iterator[Work]:
+    """Images of float32, 32 x 32, by windows of 2 x 2."""
     for name in ("max_pool2d", "avg_pool2d"):
-        yield from pooling(xp, name)
+        yield from pooling(xp, max(1, n >> 16), name)
 
 
-def pooling(xp: Any, name: str) -> Iterator[Work]:
-    x, f = normal(xp, 16, 64, 32, 32), getattr(nn, name)
+def pooling(xp: Any, count: int, name: str) -> Iterator[Work]:
+    x, f = normal(xp, count, 64, 32, 32), getattr(nn, name)
     y, pull = gg.vjp(lambda x: f(x, 2), x)
     g = xp.ones_like(y)
-    parts = x.reshape(16, 64, 16, 2, 16, 2)
+    parts = x.reshape(count, 64, 16, 2, 16, 2)
     composed = parts.max if name == "max_pool2d" else parts.mean
     peers = {"gpugrad": lambda: f(x, 2), xp.__name__: lambda: composed((3, 5))}
     back = {"gpugrad": lambda: pull(g)}
@@ -259,10 +284,10 @@ def pooling(xp: Any, name: str) -> Iterator[Work]:
 
 
 @section("segment")
-def segments(xp: Any) -> Iterator[Work]:
-    """4096 rows of 256 float32 of a table of 10000."""
-    w, g = normal(xp, 10000, 256), normal(xp, 4096, 256, seed=1)
-    rows = xp.asarray(np.random.default_rng(2).integers(0, 10000, 4096))
+def segments(xp: Any, n: int) -> Iterator[Work]:
+    """Rows of 256 float32 of a table of 10000."""
+    w, g = normal(xp, 10000, 256), normal(xp, n // 256, 256, seed=1)
+    rows = xp.asarray(np.random.default_rng(2).integers(0, 10000, n // 256))
     pull = gg.vjp(lambda w: nn.embedding(rows, w), w)[1]
 
     def composed() -> Any:
@@ -285,13 +310,14 @@ def segments(xp: Any) -> Iterator[Work]:
 
 
 @section("softmax")
-def softmaxes(xp: Any) -> Iterator[Work]:
-    """A million float32 in rows of 1000: softmax and cross-entropy, both ways."""
-    x, g = normal(xp, 1000, 1000), normal(xp, 1000, 1000, seed=1)
-    labels = xp.asarray(np.random.default_rng(2).integers(0, 1000, 1000))
+def softmaxes(xp: Any, n: int) -> Iterator[Work]:
+    """Rows of 1000 float32: softmax, its logarithm and cross-entropy, both ways."""
+    height = n // 1000
+    x, g = normal(xp, height, 1000), normal(xp, height, 1000, seed=1)
+    labels = xp.asarray(np.random.default_rng(2).integers(0, 1000, height))
     one = xp.ones((), "f4")
     size, library = x.nbytes, xp.__name__
-    rows = xp.arange(1000)
+    rows = xp.arange(height)
 
     def composed_softmax() -> Any:
         e = xp.exp(x - x.max(1, keepdims=True))
@@ -307,13 +333,22 @@ def softmaxes(xp: Any) -> Iterator[Work]:
         p[rows, labels] -= 1
         return p / len(p)
 
-    y = softmax.softmax(x)
+    def composed_log() -> Any:
+        shifted = x - x.max(1, keepdims=True)
+        return shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
+
+    y, logs = softmax.softmax(x), softmax.softmax(x, log=True)
     found = softmax.cross_entropy(x, labels)
     rest = (one, x, labels, found.lse, None, found.divisor)
     forward = {"gpugrad": lambda: softmax.softmax(x), library: composed_softmax}
     backward = {
         "gpugrad": lambda: softmax.softmax_backward(g, y),
         library: lambda: y * (g - (g * y).sum(1, keepdims=True)),
+    }
+    log = {"gpugrad": lambda: softmax.softmax(x, log=True), library: composed_log}
+    log_backward = {
+        "gpugrad": lambda: softmax.softmax_backward(g, logs, log=True),
+        library: lambda: g - xp.exp(logs) * g.sum(1, keepdims=True),
     }
     loss = {"gpugrad": lambda: softmax.cross_entropy(x, labels), library: composed_loss}
     slope = {"gpugrad": lambda: softmax.cross_entropy_backward(*rest), library: composed_slope}
@@ -337,11 +372,15 @@ def softmaxes(xp: Any) -> Iterator[Work]:
 
         forward["torch"] = lambda: torch.softmax(tx, 1)
         backward["torch"] = lambda: aten._softmax_backward_data(tg, ty, 1, torch.float32)
+        log["torch"] = lambda: torch.log_softmax(tx, 1)
+        log_backward["torch"] = lambda: aten._log_softmax_backward_data(tg, logp, 1, torch.float32)
         loss["torch"] = lambda: torch.nn.functional.cross_entropy(tx, tl)
         slope["torch"] = torch_slope
         both["torch"] = lambda: (loss["torch"](), torch_slope())
     yield Work("softmax", forward, 2 * size)
     yield Work("softmax backward", backward, 3 * size)
+    yield Work("log-softmax", log, 2 * size)
+    yield Work("log-softmax backward", log_backward, 3 * size)
     yield Work("cross-entropy", loss, size)
     yield Work("cross-entropy backward", slope, 2 * size)
     yield Work("cross-entropy, both ways", both, 3 * size)
@@ -351,9 +390,9 @@ def softmaxes(xp: Any) -> Iterator[Work]:
 
 
 @section("norm")
-def norms(xp: Any) -> Iterator[Work]:
-    """A million float32: rows of 1024, or images of 64 channels."""
-    x, g = normal(xp, 1024, 1024), normal(xp, 1024, 1024, seed=1)
+def norms(xp: Any, n: int) -> Iterator[Work]:
+    """Rows of 1024 float32, or images of 64 channels."""
+    x, g = (normal(xp, n // 1024, 1024, seed=k) for k in range(2))
     w, b = normal(xp, 1024, seed=2), normal(xp, 1024, seed=3)
     size, library = x.nbytes, xp.__name__
     found = norm.norm_rows(x, w, b)
@@ -369,7 +408,13 @@ def norms(xp: Any) -> Iterator[Work]:
         dx = rstd * (h - h.mean(1, keepdims=True) - hat * (h * hat).mean(1, keepdims=True))
         return dx, (g * hat).sum(0), g.sum(0)
 
-    images = x.reshape(16, 64, 1024)
+    scaled = norm.norm_rows(x, w, center=False)
+
+    def composed_rms() -> Any:
+        return x / xp.sqrt((x * x).mean(1, keepdims=True) + 1e-5) * w
+
+    count = len(x) // 64
+    images = x.reshape(count, 64, 1024)
     each, few_bias = w[:64], b[:64]
     moments = norm.batch_norm(images, each, few_bias)
     grouped = norm.group_norm(images, 8, each, few_bias)
@@ -378,6 +423,13 @@ def norms(xp: Any) -> Iterator[Work]:
         "layer norm backward": {
             "gpugrad": lambda: norm.norm_rows_backward(g, x, w, found.mean, found.rstd),
             library: composed_backward,
+        },
+        "rms norm": {
+            "gpugrad": lambda: norm.norm_rows(x, w, center=False),
+            library: composed_rms,
+        },
+        "rms norm backward": {
+            "gpugrad": lambda: norm.norm_rows_backward(g, x, w, None, scaled.rstd),
         },
         "batch norm": {"gpugrad": lambda: norm.batch_norm(images, each, few_bias)},
         "batch norm backward": {
@@ -398,7 +450,7 @@ def norms(xp: Any) -> Iterator[Work]:
         _, tm, tr = aten.native_layer_norm(tx, [1024], tw, tb, 1e-5)
         ew, eb, gi = tw[:64].clone(), tb[:64].clone(), tg.reshape(ti.shape)
         _, bm, br = aten.native_batch_norm(ti, ew, eb, None, None, True, 0.1, 1e-5)
-        _, gm, gr = aten.native_group_norm(ti, ew, eb, 16, 64, 1024, 8, 1e-5)
+        _, gm, gr = aten.native_group_norm(ti, ew, eb, count, 64, 1024, 8, 1e-5)
         every = [True] * 3
         peers["layer norm"]["torch"] = lambda: functional.layer_norm(tx, (1024,), tw, tb)
         peers["layer norm backward"]["torch"] = lambda: aten.native_layer_norm_backward(
@@ -412,23 +464,72 @@ def norms(xp: Any) -> Iterator[Work]:
         )
         peers["group norm"]["torch"] = lambda: functional.group_norm(ti, 8, ew, eb)
         peers["group norm backward"]["torch"] = lambda: aten.native_group_norm_backward(
-            gi, ti, gm, gr, ew, 16, 64, 1024, 8, every
+            gi, ti, gm, gr, ew, count, 64, 1024, 8, every
         )
-    passes = {"layer": (2, 3), "batch": (3, 5), "group": (2, 5)}
+    passes = {"layer": (2, 3), "rms": (2, 3), "batch": (3, 5), "group": (2, 5)}
     for title, contenders in peers.items():
-        yield Work(title, contenders, passes[title[:5]]["backward" in title] * size)
+        yield Work(title, contenders, passes[title.split()[0]]["backward" in title] * size)
+
+
+# ------------------------------------------------------------------------------ running sums
+
+
+@section("scan")
+def scans(xp: Any, n: int) -> Iterator[Work]:
+    """Running sums of one line, of rows of 1024 and of columns."""
+    x = normal(xp, n // 1024, 1024)
+    for title, a, axis in (("a line", x.reshape(-1), 0), ("rows", x, 1), ("columns", x, 0)):
+        peers = {
+            "gpugrad": lambda a=a, axis=axis: scan.running("Sum", a, axis),
+            xp.__name__: lambda a=a, axis=axis: xp.cumsum(a, axis),
+        }
+        yield Work(f"running sums of {title}", peers, 2 * x.nbytes)
 
 
 # ------------------------------------------------------------------------------ training
 
 
 @section("training")
-def training(xp: Any) -> Iterator[Work]:
-    """Adam over 100 tensors and over one of a million float32; the mean of 8 replicas."""
-    shapes = [(128, 128)] * 50 + [(128,)] * 50
+def training(xp: Any, n: int) -> Iterator[Work]:
+    """Steps over 100 tensors and over one; the mean of 8 replicas, and of clipped samples."""
+    side = math.isqrt(n) // 8
+    shapes: list[tuple[int, ...]] = [*[(side, side)] * 50, *[(side,)] * 50]
     yield adam(xp, "Adam, 100 tensors", shapes)
-    yield adam(xp, "Adam, one tensor", [(1 << 20,)])
+    yield adam(xp, "Adam, one tensor", [(n,)])
+    yield from steps(xp, shapes)
     yield replicas(xp, shapes)
+    yield samples(xp, n)
+
+
+def steps(xp: Any, shapes: list[tuple[int, ...]]) -> Iterator[Work]:
+    """Other optimizers, by how many states they have."""
+    p, g, a, b = ([normal(xp, *s, seed=k) for s in shapes] for k in range(4))
+    b, step, size = [abs(s) for s in b], xp.zeros(1, "i8"), sum(x.nbytes for x in p)
+
+    def composed() -> None:
+        for x, d in zip(p, g):
+            x -= 1e-3 * d
+
+    peers = {"gpugrad": lambda: optimizer.sgd(p, g, None, step, lr=1e-3), xp.__name__: composed}
+    yield Work("SGD, 100 tensors", peers, 3 * size)
+    for title, moved, call in (
+        ("SGD with momentum", 5, lambda: optimizer.sgd(p, g, a, step, lr=1e-3, momentum=0.9)),
+        ("Lion", 5, lambda: optimizer.lion(p, g, a, step, lr=1e-4)),
+        ("AdamW", 7, lambda: optimizer.adamw(p, g, a, b, step, lr=1e-3)),
+    ):
+        yield Work(f"{title}, 100 tensors", {"gpugrad": call}, moved * size)
+
+
+def samples(xp: Any, n: int) -> Work:
+    """The mean of 64 samples' gradients, each clipped."""
+    x = normal(xp, 64, n // 64)
+
+    def composed() -> Any:
+        norms = xp.sqrt((x * x).sum(1, keepdims=True))
+        return (x * xp.minimum(1 / (norms + 1e-6), 1)).mean(0)
+
+    peers = {"gpugrad": lambda: average.average_samples([x], limit=1.0), xp.__name__: composed}
+    return Work("mean of 64 clipped samples", peers, 2 * x.nbytes + x.nbytes // 64)
 
 
 def adam(xp: Any, title: str, shapes: list[tuple[int, ...]]) -> Work:
@@ -487,52 +588,73 @@ def replicas(xp: Any, shapes: list[tuple[int, ...]]) -> Work:
 # ------------------------------------------------------------------------------ the program
 
 
-def bandwidth(xp: Any) -> float:
-    """Bytes that a copy reads and writes in a second on this device."""
-    x = xp.zeros(1 << 26, "u1")
-    y = xp.empty_like(x)
-    (spent,) = interleave({"copy": waiting(xp, lambda: xp.copyto(y, x))}, rounds=20).values()
-    return 2 * x.nbytes / spent
+def by_events(xp: Any) -> Callable[[Callable[[], object]], float]:
+    """Seconds that a call's work takes on the device's current stream."""
+    begin, end = xp.cuda.Event(), xp.cuda.Event()
 
-
-def waiting(xp: Any, call: Callable[[], object]) -> Callable[[], object]:
-    """The call together with its work on the device."""
-    if xp is np:
-        return call
-
-    def both() -> None:
+    def seconds(call: Callable[[], object]) -> float:
+        begin.record()
         call()
-        xp.cuda.Stream.null.synchronize()
+        end.record()
+        end.synchronize()
+        return xp.cuda.get_elapsed_time(begin, end) / 1e3
 
-    return both
+    return seconds
 
 
-def measure(xp: Any, names: list[str]) -> dict[str, dict[str, float]]:
-    copy = bandwidth(xp) if xp is not np else 0.0
+def measure(xp: Any, names: list[str], elements: int, rounds: int) -> dict[str, dict[str, float]]:
+    seconds = elapsed if xp is np else by_events(xp)
     found: dict[str, dict[str, float]] = {}
     for name in names:
-        for work in SECTIONS[name](xp):
-            timed = {n: waiting(xp, call) for n, call in work.contenders.items()}
-            medians = interleave(timed, rounds=30)
-            ratios = report(f"{name}: {work.title}", medians)
-            if copy:
-                share = work.bytes / medians["gpugrad"] / copy
-                print(f"  {share:.0%} of a copy's {copy / 1e9:.0f} GB/s")
-                ratios["share of a copy's bandwidth"] = share
-            found[f"{name}: {work.title}"] = {**ratios, "seconds": medians["gpugrad"]}
+        for work in SECTIONS[name](xp, elements):
+            title, contenders = f"{name}: {work.title}", dict(work.contenders)
+            if xp is not np:
+                here = xp.empty(work.bytes // 2, "u1")
+                there = xp.zeros_like(here)
+                contenders[COPY] = lambda here=here, there=there: xp.copyto(here, there)
+            medians = interleave(contenders, rounds=rounds, seconds=seconds)
+            rates = {n: work.bytes / spent for n, spent in medians.items()}
+            row = report(title, medians)
+            row |= {"seconds": medians["gpugrad"], "bytes": work.bytes}
+            row["bytes per second"] = rates["gpugrad"]
+            if COPY in rates:
+                row["copy's bytes per second"] = rates[COPY]
+                row[SHARE] = rates["gpugrad"] / rates[COPY]
+                print(f"  {row[SHARE]:.0%} of a copy's {rates[COPY] / 1e9:.0f} GB/s")
+            found[title] = row
     return found
 
 
+COPY, SHARE = "a copy of as many bytes", "share of a copy's bandwidth"
+
+
 def draw(found: dict[str, dict[str, float]], path: Path) -> None:
-    """Bars of how many times as long as gpugrad each contender takes."""
+    """How many times as long as gpugrad each contender takes; on a GPU the share of a copy too."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    peers = sorted({n for row in found.values() for n in row} - {"gpugrad", "seconds"})
-    peers = [p for p in peers if not p.startswith("share")]
-    figure, axes = plt.subplots(figsize=(9, 1 + 0.45 * len(found)), layout="constrained")
+    own = {
+        "gpugrad",
+        "seconds",
+        "bytes",
+        "bytes per second",
+        "copy's bytes per second",
+        SHARE,
+        COPY,
+    }
+    peers = sorted({n for row in found.values() for n in row} - own)
+    shared = any(SHARE in row for row in found.values())
+    figure, panels = plt.subplots(
+        1,
+        1 + shared,
+        figsize=(9 + 4 * shared, 1 + 0.45 * len(found)),
+        layout="constrained",
+        sharey=True,
+        squeeze=False,
+    )
+    axes = panels[0, 0]
     height = 0.8 / max(1, len(peers))
     for k, peer in enumerate(peers):
         places = [i + k * height for i, row in enumerate(found.values()) if peer in row]
@@ -543,6 +665,13 @@ def draw(found: dict[str, dict[str, float]], path: Path) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("times as long as gpugrad")
     axes.legend()
+    if shared:
+        beside = panels[0, 1]
+        places = [i + 0.4 - height / 2 for i in range(len(found))]
+        bars = beside.barh(places, [100 * row[SHARE] for row in found.values()], 0.6)
+        beside.bar_label(bars, fmt="%.0f %%", padding=2, fontsize=7)
+        beside.axvline(100, color="black", linewidth=0.8)
+        beside.set_xlabel("bytes that must move, in % of a copy's bandwidth")
     figure.savefig(path, dpi=120)
 
 
@@ -550,18 +679,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument(
+        "--elements", type=int, metavar="N", help="of an array; 1 million, on a GPU 16 million"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=30, metavar="N", help="of which medians count"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--png", type=Path, metavar="FILE")
     args = parser.parse_args()
     unknown = set(args.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"no section {', '.join(sorted(unknown))}: there are {', '.join(SECTIONS)}")
+    elements = args.elements or 1 << (20 if args.device == "cpu" else 24)
+    if elements < 1 << 16:
+        parser.error(f"--elements is 65536 or more, so that no array is empty; got {elements}")
     xp: Any = np
     if args.device == "cuda":
         import cupy
 
         xp = cupy
-    found = measure(xp, args.sections or list(SECTIONS))
+    found = measure(xp, args.sections or list(SECTIONS), elements, args.rounds)
     if args.json:
         args.json.write_text(json.dumps(found, indent=2) + "\n")
     if args.png:

@@ -11,7 +11,8 @@ import re
 
 import numpy as np
 import pytest
-from gpugrad.kernels import pool, report, scatter, segment, source
+from gpugrad.kernels import many, pool, report, scatter, segment, source
+from gpugrad.kernels.cpu import optimizer
 
 # Of a kernel's parameters those of 32 bits: flags, numbers of arrays, of chunks of 4096 elements
 # or of a block's elements; columns of a row and elements of a channel, by which rows are numbered
@@ -72,9 +73,50 @@ def test_rows_behind_two_billion_elements(cuda):
     assert (segment.take(table, rows) == values + 1).all()
 
 
+SIZES = ((1 << 31) + 5, 3, 0, 1 << 33)
+"""Of arrays that no test allocates: what the kernels over many arrays are told of them."""
+
+
+def test_tables_of_more_than_two_billion_elements():
+    table = many.host_layout(np.array(SIZES))
+    assert table.sizes.tolist() == list(SIZES)
+    for t, size in enumerate(SIZES):
+        for c in sorted({0, (size - 1) // many.CHUNK}) if size else ():
+            number = int(table.first[t]) + c
+            found = optimizer._part.py_func(number, table.sizes, table.first, table.owner)
+            stop = min(size, (c + 1) * many.CHUNK)
+            assert [int(n) for n in found] == [t, c * many.CHUNK, stop]
+    assert table.chunks < 1 << 31
+
+
+def test_chunks_of_more_than_two_billion_elements_on_cuda(cuda):
+    """As average.cu and optimizer.cu find them."""
+    table = many.host_layout(np.array(SIZES))
+    code = (
+        source.text("average")
+        + """
+    extern "C" __global__ void look(const int64* sizes, const int64* first, const int* owner,
+                                    const int* chunks, int64* found) {
+        const Chunks table = {sizes, first, owner};
+        int t;
+        int64 place[3];
+        table.find(chunks[blockIdx.x], t, place[0], place[1], place[2]);
+        if (threadIdx.x == 0)
+            for (int k = 0; k < 3; k++) found[3 * blockIdx.x + k] = place[k];
+    }"""
+    )
+    look = cuda.RawKernel(code, "look", options=source.OPTIONS)
+    last = table.first[[0, 1, 3]] + [(SIZES[t] - 1) // many.CHUNK for t in (0, 1, 3)]
+    found = cuda.zeros((3, 3), "i8")
+    tables = [cuda.asarray(a) for a in table[:3]]
+    look((3,), (256,), (*tables, cuda.asarray(last.astype("i4")), found))
+    starts = [(n - 1) // many.CHUNK * many.CHUNK for n in (SIZES[0], SIZES[1], SIZES[3])]
+    stops = [SIZES[0], SIZES[1], SIZES[3]]
+    assert found[:, 0].tolist() == found[:, 2].tolist() == stops
+    assert found[:, 1].tolist() == starts
+
+
 def test_what_32_bits_do_not_hold_is_refused():
-    with pytest.raises(OverflowError):
-        np.int32(1 << 31)
     x = np.broadcast_to(np.zeros(1, "f4"), (1 << 16, 1 << 15))
     with pytest.raises(ValueError, match="more places than int32 counts"):
         pool.largest(x, pool.Window((1, 1)))
