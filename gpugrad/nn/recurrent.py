@@ -19,7 +19,6 @@ from gpugrad.ops.creation import zeros_near
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
-
 Nonlinearity = Literal["tanh", "relu"]
 
 
@@ -214,7 +213,7 @@ class RNN(_Recurrent):
         self.nonlinearity = _known("RNN", nonlinearity)
 
     def _cell(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _plain(self.nonlinearity, x, h)
+        return _rnn(self.nonlinearity, x, h)
 
 
 class GRU(_Recurrent):
@@ -227,7 +226,7 @@ class GRU(_Recurrent):
     _gates = 3
 
     def _cell(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _gated(x, h, *state)
+        return _gru(x, h, *state)
 
 
 class LSTM(_Recurrent):
@@ -258,7 +257,7 @@ class LSTM(_Recurrent):
     _states = 2
 
     def _cell(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _long(x, h, state[1])
+        return _lstm(x, h, state[1])
 
 
 def _known(name: str, nonlinearity: Nonlinearity) -> Nonlinearity:
@@ -267,11 +266,11 @@ def _known(name: str, nonlinearity: Nonlinearity) -> Nonlinearity:
     return nonlinearity
 
 
-def _plain(nonlinearity: Nonlinearity, x: Any, h: Any) -> tuple[Any]:
+def _rnn(nonlinearity: Nonlinearity, x: Any, h: Any) -> tuple[Any]:
     return ((tanh if nonlinearity == "tanh" else relu)(x + h),)
 
 
-def _gated(x: Any, h: Any, state: Any) -> tuple[Any]:
+def _gru(x: Any, h: Any, state: Any) -> tuple[Any]:
     n = state.shape[-1]
     gates = sigmoid(x[:, : 2 * n] + h[:, : 2 * n])
     r, z = gates[:, :n], gates[:, n:]
@@ -279,7 +278,7 @@ def _gated(x: Any, h: Any, state: Any) -> tuple[Any]:
     return (new + z * (state - new),)
 
 
-def _long(x: Any, h: Any, c: Any) -> tuple[Any, Any]:
+def _lstm(x: Any, h: Any, c: Any) -> tuple[Any, Any]:
     n = c.shape[-1]
     both = x + h
     gates = sigmoid(both[:, : 2 * n])
@@ -289,7 +288,7 @@ def _long(x: Any, h: Any, c: Any) -> tuple[Any, Any]:
 
 
 class _Cell(Module):
-    """One time of a recurrent layer.
+    """One step of a recurrent layer.
 
     Parameters
     ----------
@@ -333,8 +332,11 @@ class _Cell(Module):
     def _next(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
         raise NotImplementedError
 
-    def _run(self, input: Any, hx: Any) -> tuple[Any, ...]:
-        """The next state, from (N, input_size) or (input_size,) and the last one, or zeros."""
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """The next state, from an input (N, input_size) or (input_size,) and the last one.
+
+        The first state is zeros if none is given.
+        """
         name, alone = type(self).__name__, input.ndim == 1
         x = gnp.expand_dims(input, 0) if alone else input
         if x.ndim != 2 or x.shape[1] != self.input_size:
@@ -355,7 +357,8 @@ class _Cell(Module):
             )
         parts = linear(x, self.weight_ih, self.bias_ih)
         found = self._next(parts, linear(state[0], self.weight_hh, self.bias_hh), state)
-        return tuple([gnp.squeeze(s, 0) for s in found]) if alone else found
+        found = tuple([gnp.squeeze(s, 0) for s in found]) if alone else found
+        return found if self._states > 1 else found[0]
 
     def extra_repr(self) -> str:
         bias = "" if self.bias_ih is not None else ", bias=False"
@@ -363,7 +366,7 @@ class _Cell(Module):
 
 
 class RNNCell(_Cell):
-    """One time of an `RNN`: the next state (N, hidden_size) from an input and a state.
+    """One step of an `RNN`: the next state (N, hidden_size) from an input and a state.
 
     Parameters
     ----------
@@ -373,6 +376,13 @@ class RNNCell(_Cell):
         The function.
     device, dtype, generator
         As for `RNN`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad import nn
+    >>> nn.RNNCell(3, 5)(np.ones((2, 3), "float32")).shape
+    (2, 5)
     """
 
     _gates = 1
@@ -392,15 +402,11 @@ class RNNCell(_Cell):
         self.nonlinearity = _known("RNNCell", nonlinearity)
 
     def _next(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _plain(self.nonlinearity, x, h)
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        """The next state from an input (N, input_size) or (input_size,); the first is zeros."""
-        return self._run(input, hx)[0]
+        return _rnn(self.nonlinearity, x, h)
 
 
 class GRUCell(_Cell):
-    """One time of a `GRU`: the next state (N, hidden_size) from an input and a state.
+    """One step of a `GRU`: the next state (N, hidden_size) from an input and a state.
 
     Examples
     --------
@@ -416,22 +422,26 @@ class GRUCell(_Cell):
     _gates = 3
 
     def _next(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _gated(x, h, *state)
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        """The next state from an input (N, input_size) or (input_size,); the first is zeros."""
-        return self._run(input, hx)[0]
+        return _gru(x, h, *state)
 
 
 class LSTMCell(_Cell):
-    """One time of an `LSTM`: the next pair ``(h, c)`` from an input and a pair."""
+    """One step of an `LSTM`: the next pair ``(h, c)`` from an input and a pair.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad import nn
+    >>> cell, state = nn.LSTMCell(3, 5), None
+    >>> for x in np.ones((7, 2, 3), "float32"):
+    ...     state = cell(x, state)
+    >>> h, c = state
+    >>> h.shape, c.shape
+    ((2, 5), (2, 5))
+    """
 
     _gates = 4
     _states = 2
 
     def _next(self, x: Any, h: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _long(x, h, state[1])
-
-    def forward(self, input: Any, hx: Any = None) -> tuple[Any, ...]:
-        """The next ``(h, c)`` from an input (N, input_size) or (input_size,), at first of zeros."""
-        return self._run(input, hx)
+        return _lstm(x, h, state[1])
