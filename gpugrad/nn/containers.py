@@ -277,6 +277,13 @@ class Unflatten(Module):
         The axis.
     unflattened_size : tuple of int
         What its length is divided into; one of them may be -1, for what is left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad import nn
+    >>> nn.Unflatten(1, (3, -1))(np.ones((2, 12))).shape
+    (2, 3, 4)
     """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:

@@ -138,12 +138,20 @@ def binary_cross_entropy(
     Notes
     -----
     The gradient of a logarithm of 0 is 0 here, where PyTorch has 1e12.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.nn import binary_cross_entropy
+    >>> loss = binary_cross_entropy(np.array([0.5, 0.25]), np.array([1.0, 0.0]))
+    >>> round(float(loss), 4)  # of log 2 and log 4/3
+    0.4904
     """
     what = "binary_cross_entropy"
     _same_shape(input, target, what)
     raw = raw_of(input)
     if isinstance(raw, np.ndarray) and not ((raw >= 0) & (raw <= 1)).all():
-        raise ValueError(f"{what}: input holds probabilities, from 0 to 1; it is of logits?")
+        raise ValueError(f"{what}: input holds probabilities, from 0 to 1; are these logits?")
     input, target = widened(input, target)
     losses = -target * _log(input) - (1 - target) * _log(1 - input)
     losses = losses if weight is None else weight * losses

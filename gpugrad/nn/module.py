@@ -165,6 +165,12 @@ class Module:
         ------
         AttributeError
             If there is none.
+
+        Examples
+        --------
+        >>> from gpugrad import nn
+        >>> nn.Sequential(nn.Linear(2, 3), nn.ReLU()).get_submodule("0")
+        Linear(in_features=2, out_features=3, parameters=9)
         """
         found = dict(self._named_modules("")).get(target)
         if found is None:
@@ -398,7 +404,14 @@ def parameter(value: Any, dtype: Any = None, *, device: str | Device | None = No
 
 
 def Parameter(data: Any, requires_grad: bool = True) -> Array:
-    """`parameter`, as PyTorch's programs call it."""
+    """`parameter`, as PyTorch's programs call it.
+
+    Examples
+    --------
+    >>> from gpugrad import nn
+    >>> nn.Parameter([1.0, 2.0])
+    Array([1., 2.], dtype=float64, device=cpu, requires_grad=True)
+    """
     return Array(data, copy=True, requires_grad=requires_grad)
 
 

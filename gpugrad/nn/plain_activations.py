@@ -171,6 +171,13 @@ def rrelu(
         Whether a slope is drawn for each element: else it is the middle of the bounds.
     generator : gpugrad.random.Generator, optional
         What draws the slopes; the default generator if none is given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.nn import rrelu
+    >>> rrelu(np.array([-2.0, 3.0]), 0.1, 0.3)
+    array([-0.4,  3. ])
     """
     if not training:
         return leaky_relu(input, (lower + upper) / 2)

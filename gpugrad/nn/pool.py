@@ -14,6 +14,7 @@ from gpugrad.device import to_device
 from gpugrad.kernels.many import FLOATS
 from gpugrad.kernels.pool import Window
 from gpugrad.nn.lengths import lengths
+from gpugrad.ops.broadcast import broadcast_to
 from gpugrad.ops.cast import cast
 from gpugrad.ops.indexing import take, take_along_axis
 from gpugrad.ops.pool import max_pool_p, mean_pool_p
@@ -234,6 +235,13 @@ def adaptive_max_pool2d(
     -------
     array
         Shape (..., *output_size); or a pair with the places, in int64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.nn import adaptive_max_pool2d
+    >>> adaptive_max_pool2d(np.arange(12.0).reshape(1, 3, 4), (1, 2))
+    array([[[ 9., 11.]]])
     """
     return _adaptive_largest(2, "adaptive_max_pool2d", input, output_size, return_indices)
 
@@ -299,8 +307,7 @@ def _adaptive_largest(axes: int, name: str, x: Any, out: Any, indices: bool) -> 
     y = squeeze(y, -2) if axes == 1 else y
     if not indices:
         return y
-    device = device_under(x)
-    places = to_device(np.broadcast_to(at, windows.shape).copy(), device)
+    places = broadcast_to(to_device(at, device_under(x)), windows.shape)
     places = squeeze(take_along_axis(places, first, axis=-1), -1)
     return y, squeeze(places, -2) if axes == 1 else places
 

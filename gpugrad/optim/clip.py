@@ -42,6 +42,16 @@ def clip_grad_norm_(
     -------
     Array
         The norm before, on the gradients' device.
+
+    Examples
+    --------
+    >>> import numpy as np, gpugrad as gg
+    >>> w = gg.Array(np.zeros(2), requires_grad=True)
+    >>> (w * np.array([3.0, 4.0])).sum().backward()
+    >>> gg.optim.clip_grad_norm_([w], 1.0).item()
+    5.0
+    >>> w.grad.numpy().round(3)
+    array([0.6, 0.8])
     """
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm is from 0 on, got {max_norm}")

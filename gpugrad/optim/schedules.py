@@ -15,7 +15,7 @@ from gpugrad.optim.optimizer import Optimizer
 
 
 class Schedule:
-    """The base of schedules: ``factor(t)`` times the group's first learning rate.
+    """The base of schedules: the learning rate by the number of steps, and by the first one.
 
     A parameter group that comes later joins at the next `step`, where the others are then.
 
@@ -210,6 +210,17 @@ class OneCycleLR(Schedule):
         The first is ``max_lr / div_factor``, the last ``final_div_factor`` times smaller yet.
     three_phase : bool
         Whether it goes down to the first rate in as many steps as up, and only then to the last.
+
+    Examples
+    --------
+    >>> import numpy as np, gpugrad as gg
+    >>> optimizer = gg.optim.Adam([gg.Array(np.zeros(2), requires_grad=True)])
+    >>> schedule = gg.optim.OneCycleLR(optimizer, max_lr=0.5, total_steps=4, pct_start=0.5)
+    >>> for _ in range(2):
+    ...     print(f"{schedule.get_last_lr()[0]:.3f}")
+    ...     schedule.step()
+    0.020
+    0.500
     """
 
     def __init__(
@@ -354,6 +365,16 @@ class ReduceLROnPlateau:
         Learning rates fall no further: those of all parameter groups, or of each.
     eps : float
         A change by no more than this is left out.
+
+    Examples
+    --------
+    >>> import numpy as np, gpugrad as gg
+    >>> optimizer = gg.optim.SGD([gg.Array(np.zeros(2), requires_grad=True)], lr=0.5)
+    >>> schedule = gg.optim.ReduceLROnPlateau(optimizer, patience=1)
+    >>> for loss in (2.0, 1.0, 1.0, 1.0):
+    ...     schedule.step(loss)
+    >>> optimizer.param_groups[0]["lr"]
+    0.05
     """
 
     def __init__(
