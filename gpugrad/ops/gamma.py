@@ -14,7 +14,13 @@ from gpugrad.core.primitive import Primitive, Rule
 from gpugrad.ops.complex import real
 from gpugrad.ops.elementwise import cos, exp, log, log1p, sign, sin, where
 from gpugrad.ops.entropy import xlog1py, xlogy
-from gpugrad.ops.incomplete import betainc_slope, gammainc_slope
+from gpugrad.ops.incomplete import (
+    betainc_bend,
+    betainc_slope,
+    betainc_twist,
+    gammainc_bend,
+    gammainc_slope,
+)
 from gpugrad.ops.special import (
     Special,
     beside,
@@ -110,24 +116,39 @@ def _in_double(slope: Callable[..., Any]) -> Callable[..., Any]:
     return impl
 
 
-def _no_second(name: str, users: str) -> Rule:
-    """A rule that says that the parameters have first derivatives only."""
+def _no_third(name: str, users: str) -> Rule:
+    """A rule that says that the parameters have first and second derivatives only."""
 
     def rule(g: Any) -> NoReturn:
         raise TypeError(
-            f"{name}, of which {users} are made, has first derivatives with respect to its "
-            "parameters, by power series, but no second ones: take differences of the first, or "
-            "pass a constant, such as gg.stop_gradient(a)"
+            f"{name}, of which {users} are made, has first and second derivatives with respect to "
+            "its parameters, by power series, but no third ones: take differences of the second, "
+            "or pass a constant, such as gg.stop_gradient(a)"
         )
 
     return rule
 
 
+gammainc_by_aa = binary(
+    "gammainc_by_aa",
+    "a x",
+    _no_third("gammainc", "gamma.cdf, chi2.cdf and poisson.cdf"),
+    lambda g, a, x: g * (_density(a, x) * (_density_by_a(a, x) ** 2 - polygamma(1, beside(a, x)))),
+    _in_double(gammainc_bend),
+)
+"""The second derivative of `gammainc` in ``a``."""
+
+
+def _density_by_a(a: Any, x: Any) -> Any:
+    """The slope of the logarithm of `_density`."""
+    return log(x) - digamma(beside(a, x))
+
+
 gammainc_by_a = binary(
     "gammainc_by_a",
     "a x",
-    _no_second("gammainc", "gamma.cdf, chi2.cdf and poisson.cdf"),
-    lambda g, a, x: g * (_density(a, x) * (log(x) - digamma(beside(a, x)))),
+    lambda g, a, x: g * gammainc_by_aa(a, x),
+    lambda g, a, x: g * (_density(a, x) * _density_by_a(a, x)),
     _in_double(gammainc_slope),
 )
 """The derivative of `gammainc` in ``a``."""
@@ -167,17 +188,56 @@ def _beta_density(a: Any, b: Any, x: Any) -> Any:
 
 
 def _beta_density_by_a(a: Any, b: Any, x: Any) -> Any:
+    """The slope of the logarithm of `_beta_density` by ``a``."""
     a, b = beside(a, x), beside(b, x)
-    return _beta_density(a, b, x) * (log(x) - digamma(a) + digamma(a + b))
+    return log(x) - digamma(a) + digamma(a + b)
 
+
+def _beta_density_by_aa(a: Any, b: Any, x: Any) -> Any:
+    """Its second derivative over it."""
+    a, b = beside(a, x), beside(b, x)
+    return _beta_density_by_a(a, b, x) ** 2 + polygamma(1, a + b) - polygamma(1, a)
+
+
+def _beta_density_by_ab(a: Any, b: Any, x: Any) -> Any:
+    """Its derivative by both over it."""
+    a, b = beside(a, x), beside(b, x)
+    by_b = log1p(-x) - digamma(b) + digamma(a + b)
+    return _beta_density_by_a(a, b, x) * by_b + polygamma(1, a + b)
+
+
+_no_third_of_beta = _no_third("betainc", "beta.cdf and t.cdf")
+betainc_by_aa = Special(
+    "betainc_by_aa",
+    "a b x",
+    (
+        _no_third_of_beta,
+        _no_third_of_beta,
+        lambda g, a, b, x: g * (_beta_density(a, b, x) * _beta_density_by_aa(a, b, x)),
+    ),
+    _in_double(betainc_bend),
+)
+"""The second derivative of `betainc` in ``a``."""
+
+betainc_by_ab = Special(
+    "betainc_by_ab",
+    "a b x",
+    (
+        _no_third_of_beta,
+        _no_third_of_beta,
+        lambda g, a, b, x: g * (_beta_density(a, b, x) * _beta_density_by_ab(a, b, x)),
+    ),
+    _in_double(betainc_twist),
+)
+"""The derivative of `betainc` in ``a`` and ``b``."""
 
 betainc_by_a = Special(
     "betainc_by_a",
     "a b x",
     (
-        _no_second("betainc", "beta.cdf and t.cdf"),
-        _no_second("betainc", "beta.cdf and t.cdf"),
-        lambda g, a, b, x: g * _beta_density_by_a(a, b, x),
+        lambda g, a, b, x: g * betainc_by_aa(a, b, x),
+        lambda g, a, b, x: g * betainc_by_ab(a, b, x),
+        lambda g, a, b, x: g * (_beta_density(a, b, x) * _beta_density_by_a(a, b, x)),
     ),
     _in_double(betainc_slope),
 )
@@ -201,8 +261,8 @@ def _log_t_norm(df: Any) -> Any:
     """
     many = df > 60
     r = 1 / where(many, df, 60)
-    square = r * r
-    series = r * (1 / 4 - square * (1 / 24 - square * (1 / 20 - square * (17 / 112))))
+    q = r * r
+    series = r * (1 / 4 - q * (1 / 24 - q * (1 / 20 - q * (17 / 112))))
     few = where(many, 60, df)
     half = few / 2
     exact = betaln(half, beside(0.5, half)) + 0.5 * log(few)

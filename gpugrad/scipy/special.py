@@ -2,7 +2,8 @@
 
 Orders of Bessel functions and of `polygamma`, and the exponent of `zeta`, have no derivative in
 SciPy's terms: asking for one is an error that names them. The parameters of the incomplete gamma
-and beta functions and of `stdtr` have first derivatives, by power series, and no second ones.
+and beta functions and of `stdtr` have first and second derivatives, by power series, and no third
+ones.
 
 Examples
 --------

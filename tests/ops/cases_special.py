@@ -10,8 +10,14 @@ from op_case import Sample, case, one, over_axes, two, within
 from op_draw import Draw, complexes, real
 
 import gpugrad.scipy.special as ours
-from gpugrad.ops.gamma import betainc_by_a, gammainc_by_a
-from gpugrad.ops.incomplete import betainc_slope, gammainc_slope
+from gpugrad.ops import incomplete
+from gpugrad.ops.gamma import (
+    betainc_by_a,
+    betainc_by_aa,
+    betainc_by_ab,
+    gammainc_by_a,
+    gammainc_by_aa,
+)
 
 for _name, _domain in {
     "gamma": (0.5, 3),
@@ -90,8 +96,11 @@ for _name in ("gammainc", "gammaincc"):
 by_last("stdtr", (2.5,), (5,), low=-4)
 # Their values are compared with differences of SciPy's functions in tests/scipy/test_special.py.
 for _slope, _series, _first, _high in (
-    (gammainc_by_a, gammainc_slope, (1.5,), 2.5),
-    (betainc_by_a, betainc_slope, (1.5, 2.5), 0.9),
+    (gammainc_by_a, incomplete.gammainc_slope, (1.5,), 2.5),
+    (gammainc_by_aa, incomplete.gammainc_bend, (1.5,), 2.5),
+    (betainc_by_a, incomplete.betainc_slope, (1.5, 2.5), 0.9),
+    (betainc_by_aa, incomplete.betainc_bend, (1.5, 2.5), 0.9),
+    (betainc_by_ab, incomplete.betainc_twist, (1.5, 2.5), 0.9),
 ):
     case(
         f"special.{_slope.name}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 FOLDS = ("reduce", "accumulate")
 SPECIAL = [
     *("rgamma", "digamma", "erfcinv", "log_expit", "erfi", "stdtr", "gammainc_by_a"),
+    *("gammainc_by_aa", "betainc_by_aa", "betainc_by_ab"),
     *("betainc_by_a", "j0", "j1", "y0", "y1", "k0", "k1", "k0e", "k1e"),
     *("jv", "yv", "iv", "ive", "kv", "kve"),
 ]

@@ -1,7 +1,7 @@
 """The beta distribution: ``z**(a - 1) (1 - z)**(b - 1) / (beta(a, b) scale)`` on (0, 1).
 
-``z = (x - loc) / scale``. The distribution function has first derivatives in ``a`` and ``b``, by
-power series, and no second ones.
+``z = (x - loc) / scale``. The distribution function has first and second derivatives in ``a``
+and ``b``, by power series, and no third ones.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The gamma distribution: ``z**(a - 1) exp(-z) / (gamma(a) scale)``, ``z = (x - loc) / scale``.
 
-The distribution function has first derivatives in ``a``, by power series, and no second ones.
+The distribution function has first and second derivatives in ``a``, by power series, and no third
+ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Student's t distribution: ``(1 + z**2 / df)**(-(df + 1) / 2) / (sqrt(df) beta(df / 2, 1 / 2))``.
 
-``z = (x - loc) / scale``. The distribution function has first derivatives in ``df``, by power
-series, and no second ones.
+``z = (x - loc) / scale``. The distribution function has first and second derivatives in ``df``, by
+power series, and no third ones.
 """
 
 from __future__ import annotations
