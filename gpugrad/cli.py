@@ -7,14 +7,12 @@ that ``gpugrad --help`` answers at once. A wrong value is answered in one line.
 from __future__ import annotations
 
 import io
-import math
 import os
 import signal
 import sys
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -23,8 +21,8 @@ from typing import Annotated, Any
 import typer
 
 from gpugrad import __version__
-from gpugrad.device import Device, DeviceError, best_device
-from gpugrad.device import device as find_device
+from gpugrad import cli_options as options
+from gpugrad.device import DeviceError, best_device
 
 app = typer.Typer(
     add_completion=False,
@@ -55,129 +53,9 @@ def _top(
     pass
 
 
-# ------------------------------------------------------------------ values of options
-
-
-def _count(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _seed(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise typer.BadParameter(f"allowed are whole numbers from {least} up, got {text!r}")
-    return value
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise typer.BadParameter(f"allowed are numbers above 0, such as 0.05, got {text!r}")
-    return value
-
-
-def _part(text: str) -> float:
-    return _between(text, 1, "from 0 to below 1, such as 0.1")
-
-
-def _warmth(text: str) -> float:
-    return _between(text, math.inf, "from 0 up, such as 0.8")
-
-
-def _between(text: str, end: float, allowed: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < end:
-        raise typer.BadParameter(f"allowed are numbers {allowed}, got {text!r}")
-    return value
-
-
-def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
-    def parse(text: str) -> StrEnum:
-        try:
-            return kind(text)
-        except ValueError:
-            raise typer.BadParameter(f"allowed are {', '.join(kind)}, got {text!r}") from None
-
-    return parse
-
-
-def _device(name: str) -> Device:
-    try:
-        return find_device(name)
-    except DeviceError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _picture(name: str) -> Path:
-    path = Path(name)
-    if path.suffix not in (".svg", ".png", ".html"):
-        allowed = "names that end in .svg, .png or .html"
-        raise typer.BadParameter(f"allowed are {allowed}, got {name!r}")
-    return path
-
-
-def _make_folder(path: Path) -> None:
-    """Make the folder of ``--out`` if it is not there; not while other options may be wrong."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise typer.BadParameter(
-            f"allowed is a folder that can be written to, got {str(path)!r}: {error.strerror}",
-            param_hint="'--out'",
-        ) from None
-
-
-_DeviceOption = Annotated[
-    Device | None,
-    typer.Option(
-        "--device",
-        parser=_device,
-        metavar="NAME",
-        envvar="GPUGRAD_DEVICE",
-        help="cpu, cuda or cuda:N; the best there is if not given.",
-    ),
-]
-
 # ------------------------------------------------------------------ commands
 
 _SHOWN = 5  # more rows that were left out, or columns, are only counted
-
-
-def _number(what: str, usual: str | bool = True, parser: Any = _count, name: str = "N") -> Any:
-    """An option with a number, and what it is if not given, which the command's module knows."""
-    return typer.Option(parser=parser, metavar=name, help=what, show_default=usual)
-
-
-def _flag(name: str, what: str) -> Any:
-    return typer.Option(name, metavar="", help=what)
-
-
-_EPOCHS, _BATCH, _RATE = "How often to see each sample.", "Samples a step.", "Learning rate."
-_PATIENCE = "Stop after N {} without a better {} loss."
-
-_ResumeOption = Annotated[
-    bool, _flag("--resume", "Go on from the newest checkpoint in the folder, if it has one.")
-]
-_SeedOption = Annotated[int, _number("The same seed gives the same run.", parser=_seed)]
-_OutOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where to leave the results.")]
-_TensorBoardOption = Annotated[
-    bool, _flag("--tensorboard", "Write event files for TensorBoard too.")
-]
 
 
 class _Network(StrEnum):
@@ -190,26 +68,26 @@ def train_digits(
     model: Annotated[
         _Network,
         typer.Option(
-            parser=_one_of(_Network),
+            parser=options.one_of(_Network),
             metavar="mlp|cnn",
             help="Fully connected layers, or convolutions.",
         ),
     ] = _Network.MLP,
-    device: _DeviceOption = None,
-    epochs: Annotated[int | None, _number(_EPOCHS, "30, cnn 8")] = None,
-    batch_size: Annotated[int | None, _number(_BATCH, "32, cnn 64")] = None,
-    lr: Annotated[float | None, _number(_RATE, "0.05, cnn 0.003", _rate, "RATE")] = None,
-    seed: _SeedOption = 0,
-    out: _OutOption = Path("runs/digits"),
-    resume: _ResumeOption = False,
-    patience: Annotated[int | None, _number(_PATIENCE.format("epochs", "held-out"))] = None,
-    tensorboard: _TensorBoardOption = False,
+    device: options.DeviceOption = None,
+    epochs: Annotated[int | None, options.epochs("30, cnn 8")] = None,
+    batch_size: Annotated[int | None, options.batch_size("32, cnn 64")] = None,
+    lr: Annotated[float | None, options.lr("0.05, cnn 0.003")] = None,
+    seed: options.SeedOption = 0,
+    out: options.OutOption = Path("runs/digits"),
+    resume: options.ResumeOption = False,
+    patience: Annotated[int | None, options.patience("epochs", "held-out")] = None,
+    tensorboard: options.TensorBoardOption = False,
 ) -> None:
     """Train a network on handwritten digits; leave weights, pictures and metrics in a folder."""
     from gpugrad.training import digits
     from gpugrad.training.progress import progress
 
-    _make_folder(out)
+    options.make_folder(out)
     started = time.perf_counter()
     where = device or best_device()
     with _told(out), progress(epochs or digits.SETTINGS[model].epochs) as show:
@@ -249,7 +127,7 @@ def train_csv(
     task: Annotated[
         _Task | None,
         typer.Option(
-            parser=_one_of(_Task),
+            parser=options.one_of(_Task),
             metavar="TASK",
             help="classification or regression; decided from the target if not given.",
         ),
@@ -259,23 +137,23 @@ def train_csv(
         typer.Option(metavar="COLUMN", help="A column to leave out; may be given several times."),
     ] = None,
     skip_broken: Annotated[
-        bool, _flag("--skip-broken", "Leave out broken rows, and count them.")
+        bool, options.flag("--skip-broken", "Leave out broken rows, and count them.")
     ] = False,
-    device: _DeviceOption = None,
-    epochs: Annotated[int | None, _number(_EPOCHS, "200")] = None,
-    batch_size: Annotated[int | None, _number(_BATCH, "32")] = None,
-    lr: Annotated[float | None, _number(_RATE, "0.003", _rate, "RATE")] = None,
-    seed: _SeedOption = 0,
-    out: _OutOption = Path("runs/csv"),
-    resume: _ResumeOption = False,
-    patience: Annotated[int | None, _number(_PATIENCE.format("epochs", "validation"), "20")] = None,
-    tensorboard: _TensorBoardOption = False,
+    device: options.DeviceOption = None,
+    epochs: Annotated[int | None, options.epochs("200")] = None,
+    batch_size: Annotated[int | None, options.batch_size("32")] = None,
+    lr: Annotated[float | None, options.lr("0.003")] = None,
+    seed: options.SeedOption = 0,
+    out: options.OutOption = Path("runs/csv"),
+    resume: options.ResumeOption = False,
+    patience: Annotated[int | None, options.patience("epochs", "validation", "20")] = None,
+    tensorboard: options.TensorBoardOption = False,
 ) -> None:
     """Train a network that predicts a column of a table; leave it and its figures in a folder."""
     from gpugrad.training import table
     from gpugrad.training.progress import progress
 
-    _make_folder(out)
+    options.make_folder(out)
     started = time.perf_counter()
     where = device or best_device()
     with _told(out), progress(epochs or table.EPOCHS) as show:
@@ -331,31 +209,33 @@ def train_text(
         ),
     ] = None,
     as_bytes: Annotated[
-        bool, _flag("--bytes", "Learn the bytes of any file, not characters.")
+        bool, options.flag("--bytes", "Learn the bytes of any file, not characters.")
     ] = False,
-    device: _DeviceOption = None,
-    steps: Annotated[int | None, _number("How many steps to train.", "6000")] = None,
-    batch_size: Annotated[int | None, _number("Stretches of text a step.", "8")] = None,
-    lr: Annotated[float | None, _number(_RATE, "0.003", _rate, "RATE")] = None,
+    device: options.DeviceOption = None,
+    steps: Annotated[int | None, options.number("How many steps to train.", "6000")] = None,
+    batch_size: Annotated[int | None, options.number("Stretches of text a step.", "8")] = None,
+    lr: Annotated[float | None, options.lr("0.003")] = None,
     context: Annotated[
-        int | None, _number("Characters or bytes that the model sees at once.", "128")
+        int | None, options.number("Characters or bytes that the model sees at once.", "128")
     ] = None,
     width: Annotated[
-        int | None, _number("Numbers for each of them inside the model.", "128")
+        int | None, options.number("Numbers for each of them inside the model.", "128")
     ] = None,
-    layers: Annotated[int | None, _number("Layers of the model.", "4")] = None,
+    layers: Annotated[int | None, options.number("Layers of the model.", "4")] = None,
     heads: Annotated[
-        int | None, _number("Heads of attention in each layer; divides the width.", "4")
+        int | None, options.number("Heads of attention in each layer; divides the width.", "4")
     ] = None,
     dropout: Annotated[
         float | None,
-        _number("Which part of what a layer gives is dropped while training.", "0", _part, "PART"),
+        options.number(
+            "Which part of what a layer gives is dropped while training.", "0", options.part, "PART"
+        ),
     ] = None,
-    seed: _SeedOption = 0,
-    out: _OutOption = Path("runs/text"),
-    resume: _ResumeOption = False,
-    patience: Annotated[int | None, _number(_PATIENCE.format("reports", "held-out"))] = None,
-    tensorboard: _TensorBoardOption = False,
+    seed: options.SeedOption = 0,
+    out: options.OutOption = Path("runs/text"),
+    resume: options.ResumeOption = False,
+    patience: Annotated[int | None, options.patience("reports", "held-out")] = None,
+    tensorboard: options.TensorBoardOption = False,
 ) -> None:
     """Train a GPT on a text; leave the model, a curve, a sample and metrics in a folder."""
     from gpugrad.training import text
@@ -377,7 +257,7 @@ def train_text(
             f"allowed are divisors of the width {settings.width}, got {settings.heads}",
             param_hint="'--heads'",
         )
-    _make_folder(out)
+    options.make_folder(out)
     started = time.perf_counter()
     where = device or best_device()
     with _told(out), progress(settings.steps, "step") as show:
@@ -412,18 +292,22 @@ def sample(
         str | None,
         typer.Option(metavar="TEXT", help="The text to continue; a new line if not given."),
     ] = None,
-    length: Annotated[int, _number("How many characters or bytes to write.")] = 500,
+    length: Annotated[int, options.number("How many characters or bytes to write.")] = 500,
     temperature: Annotated[
         float,
-        _number(
+        options.number(
             "The lower, the likelier what it writes; 0: always what is likeliest.",
-            parser=_warmth,
+            parser=options.temperature,
             name="NUMBER",
         ),
     ] = 0.8,
-    top_k: Annotated[int | None, _number("Draw from the K likeliest only.", name="K")] = None,
-    seed: Annotated[int | None, _number("The same seed gives the same text.", parser=_seed)] = None,
-    device: _DeviceOption = None,
+    top_k: Annotated[
+        int | None, options.number("Draw from the K likeliest only.", name="K")
+    ] = None,
+    seed: Annotated[
+        int | None, options.number("The same seed gives the same text.", parser=options.seed)
+    ] = None,
+    device: options.DeviceOption = None,
 ) -> None:
     """Let a model that `gpugrad train text` made continue a text."""
     from gpugrad.random import Generator
@@ -497,7 +381,7 @@ def _warn(message: Any, *args: Any, **kwargs: Any) -> None:
 @app.command()
 def doctor(
     warm: Annotated[
-        bool, _flag("--warm", "Compile all kernels now; they are kept on disk.")
+        bool, options.flag("--warm", "Compile all kernels now; they are kept on disk.")
     ] = False,
 ) -> None:
     """Say what there is to work with, and check a gradient on each device."""
@@ -515,7 +399,7 @@ def graph(
     out: Annotated[
         Path,
         typer.Option(
-            parser=_picture,
+            parser=options.picture,
             metavar="FILE",
             help="The .svg or .png to draw, with a page beside it; or the .html page alone.",
         ),
@@ -525,7 +409,7 @@ def graph(
     from gpugrad.training.files import replacing
     from gpugrad.viz import account
 
-    _make_folder(out.parent)
+    options.make_folder(out.parent)
     page = out.with_suffix(".html")
     with _told():
         for path in dict.fromkeys((out, page)):
