@@ -159,6 +159,15 @@ def test_t_of_many_degrees_of_freedom(function, device):
     np.testing.assert_allclose(g_df[:4], want, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "function"), CASES)
+def test_of_what_is_no_number_is_none(name, function, device):
+    ours = getattr(getattr(stats, name), function)
+    args = [np.array(a, float) for a in arguments(name)]
+    args[0][1] = np.nan
+    got = host(ours(*[to_device(a, device) for a in args]))
+    np.testing.assert_array_equal(np.isnan(got), [False, True, False])
+
+
 def test_poisson_off_the_integers():
     k = np.array([-1.0, 0.5, 2.0])
     for function in DISCRETE:

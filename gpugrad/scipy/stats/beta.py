@@ -26,10 +26,10 @@ def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Logarithm of the density."""
     z, scale = standard(x, loc, scale)
     a, b = beside(a, z), beside(b, z)
-    inside = (z >= 0) & (z <= 1)
-    z = where(inside, z, 0.5)
+    outside = (z < 0) | (z > 1)  # which NaN is not
+    z = where(outside, 0.5, z)
     value = xlogy(a - 1, z) + xlog1py(b - 1, -z) - betaln(a, b) - log(scale)
-    return where(inside, value, -math.inf)
+    return where(outside, -math.inf, value)
 
 
 def _clipped(x: Any, loc: Any, scale: Any) -> Any:

@@ -26,24 +26,24 @@ def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Logarithm of the density."""
     z, scale = standard(x, loc, scale)
     a = beside(a, z)
-    inside = z >= 0
-    z = where(inside, z, 1)
+    outside = z < 0  # which NaN is not
+    z = where(outside, 1, z)
     value = xlogy(a - 1, z) - z - gammaln(a) - log(scale)
-    return where(inside, value, -math.inf)
+    return where(outside, -math.inf, value)
 
 
 @takes_lists
 def cdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Probability of at most ``x``."""
     z, _ = standard(x, loc, scale)
-    return gammainc(a, where(z > 0, z, 0))
+    return gammainc(a, where(z <= 0, 0, z))
 
 
 @takes_lists
 def sf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """Probability of more than ``x``."""
     z, _ = standard(x, loc, scale)
-    return gammaincc(a, where(z > 0, z, 0))
+    return gammaincc(a, where(z <= 0, 0, z))
 
 
 def logcdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:

@@ -22,25 +22,25 @@ def logpmf(k: Any, mu: Any, loc: Any = 0) -> Any:
     """Logarithm of `pmf`."""
     n = floating(k - loc)
     mu = beside(mu, n)
-    inside = (n >= 0) & (n == floor(n))
-    n = where(inside, n, 0)
-    return where(inside, xlogy(n, mu) - gammaln(n + 1) - mu, -math.inf)
+    outside = (n < 0) | (floor(n) < n)  # which NaN is not
+    n = where(outside, 0, n)
+    return where(outside, -math.inf, xlogy(n, mu) - gammaln(n + 1) - mu)
 
 
 @takes_lists
 def cdf(k: Any, mu: Any, loc: Any = 0) -> Any:
     """Probability of at most ``k``: ``gammaincc(k + 1, mu)``, DLMF 8.4.10."""
     n = floor(floating(k - loc))
-    inside = n >= 0
-    return where(inside, gammaincc(where(inside, n, 0) + 1, beside(mu, n)), 0)
+    outside = n < 0
+    return where(outside, 0, gammaincc(where(outside, 0, n) + 1, beside(mu, n)))
 
 
 @takes_lists
 def sf(k: Any, mu: Any, loc: Any = 0) -> Any:
     """Probability of more than ``k``."""
     n = floor(floating(k - loc))
-    inside = n >= 0
-    return where(inside, gammainc(where(inside, n, 0) + 1, beside(mu, n)), 1)
+    outside = n < 0
+    return where(outside, 1, gammainc(where(outside, 0, n) + 1, beside(mu, n)))
 
 
 def logcdf(k: Any, mu: Any, loc: Any = 0) -> Any:
