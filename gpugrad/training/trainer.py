@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -33,6 +31,7 @@ from gpugrad.training.checkpoint import (
 from gpugrad.training.files import naming, replacing, sweep
 from gpugrad.training.recipe import recipe_of
 from gpugrad.training.record import Record
+from gpugrad.training.stopping import Stop
 
 _TOLD = 3  # more settings that differ than these are only counted
 
@@ -213,7 +212,7 @@ class Trainer:
         self._total: Any = 0.0  # of the losses since the last report; on the device
         self._samples = 0
         self._seconds = 0.0
-        self._stopped_by: int | None = None
+        self._stop = Stop()
 
     # ------------------------------------------------------------------ training
 
@@ -243,7 +242,7 @@ class Trainer:
                 self._write_metrics(self.folder)
         self.model.train()
         # What overflows is told at the report, once and with the cause.
-        with np.errstate(over="ignore", invalid="ignore"), self._finishing_steps():
+        with np.errstate(over="ignore", invalid="ignore"), self._stop.held():
             while not self._finished():
                 self._rest_of_epoch()
         if self.folder is not None:
@@ -286,16 +285,14 @@ class Trainer:
             at_end = self.steps is not None and self.step >= self.steps
             if due or at_end:
                 self._report(started)
-            elif self._stopped_by is not None or (
+            elif self._stop.by is not None or (
                 self.checkpoint_every and self.step % self.checkpoint_every == 0
             ):
                 self._seconds += time.perf_counter() - started
                 self.save()
             else:
                 continue
-            if self._stopped_by is not None:
-                interrupted = self._stopped_by == signal.SIGINT
-                raise KeyboardInterrupt if interrupted else SystemExit(128 + self._stopped_by)
+            self._stop.obey()
             if self._finished():
                 return
             started = time.perf_counter()
@@ -303,8 +300,12 @@ class Trainer:
             skipped = getattr(self.loader.data, "skipped", {})
             such = "".join(f", such as record {n}, {why}" for n, why in [*skipped.items()][:1])
             raise DataError(f"an epoch had no record that can be used: all were left out{such}")
-        if self.every is None and self._samples:  # the epoch's last records were all broken
+        # What follows is for an epoch whose last records were all broken.
+        if self.every is None and self._samples:
             self._report(started)
+        elif self._stop.by is not None:
+            self.save()
+        self._stop.obey()
 
     def _finished(self) -> bool:
         if self.patience is not None and self._since_best >= self.patience:
@@ -386,31 +387,6 @@ class Trainer:
         if improved:
             self.best = value
         return improved
-
-    @contextmanager
-    def _finishing_steps(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM set a flag, so that no step is left half done; the second does not."""
-        self._stopped_by = None
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python handles signals in the main thread only
-            return
-        before: dict[int, Any] = {}
-
-        def restore() -> None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-        def stop(number: int, frame: Any) -> None:
-            self._stopped_by = number
-            restore()
-
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
-        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, stop)
-        try:
-            yield
-        finally:
-            restore()
 
     # ------------------------------------------------------------------ what is kept
 

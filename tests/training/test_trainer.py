@@ -258,6 +258,22 @@ def test_a_program_that_handles_sigterm_still_does():
     assert seen == [True]
 
 
+@pytest.mark.parametrize("every", [None, 5])
+def test_ctrl_c_while_the_last_records_are_left_out(every, tmp_path):
+    def read(item):
+        if item < 15:
+            return X[item], Y[item]
+        if item == 19:
+            os.kill(os.getpid(), signal.SIGINT)
+        raise ValueError("torn")
+
+    run = trainer("cpu", tmp_path, epochs=1, every=every, checkpoint_every=None)
+    run.loader = Loader(Records(range(20), read, broken="skip"), 5, shuffle=False, prefetch=0)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit()
+    assert run.checkpoints.newest().state["step"] == 3
+
+
 def test_a_second_ctrl_c_does_not_wait():
     run = trainer("cpu", None)
 
