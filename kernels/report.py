@@ -203,9 +203,23 @@ def _wide(binary: bytes) -> dict[str, tuple[int, int]]:
     return out
 
 
-def report(archs: Sequence[str] = ARCHITECTURES) -> list[Usage]:
-    """The usage of every kernel on each architecture."""
-    jobs = [(name, kernels, arch) for name, kernels in KERNELS.items() for arch in archs]
+def part(kernels: Sequence[str], arch: str) -> Sequence[str]:
+    """All of the kernels for the oldest architecture.
+
+    Of the others each has another part: together they have all once more, for a test that should
+    not take the time of the whole table.
+    """
+    first, *rest = ARCHITECTURES
+    return kernels if arch == first else kernels[rest.index(arch) :: len(rest)]
+
+
+def report(archs: Sequence[str] = ARCHITECTURES, *, whole: bool = True) -> list[Usage]:
+    """The usage of every kernel on each architecture, or of the `part` that stands for them."""
+    jobs = [
+        (name, kernels if whole else part(kernels, arch), arch)
+        for name, kernels in KERNELS.items()
+        for arch in archs
+    ]
     with ThreadPoolExecutor() as pool:
         return [u for found in pool.map(lambda job: usage(*job), jobs) for u in found]
 

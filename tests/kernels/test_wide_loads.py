@@ -23,11 +23,11 @@ def packed(kernel: str) -> bool:
 def test_loads_and_stores_of_16_bytes(cuda, arch):
     if report.disassembler() is None:
         pytest.skip("no nvdisasm: pip install nvidia-cuda-nvdisasm")
-    rows = report.report([arch])
+    rows = report.report([arch], whole=False)
     wide = [u for u in rows if packed(u.kernel)]
-    assert len(wide) > 100
+    assert len(wide) > 50
     assert not [u for u in wide if not STORE_ONLY.match(u.kernel) and not u.wide_loads]
     assert not [u for u in wide if not LOAD_ONLY.match(u.kernel) and not u.wide_stores]
     single = [u for u in rows if re.search(r"<(float|__half), 1[,>]", u.kernel)]
-    assert len(single) > 5
+    assert single or arch != report.ARCHITECTURES[0]  # others have a part of the kernels
     assert not any(u.wide_loads or u.wide_stores for u in single)
