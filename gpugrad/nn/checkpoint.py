@@ -51,6 +51,14 @@ class Checkpoint(Module):
         return checkpoint(run)(*args, **kwargs)
 
 
+def generators_of(module: Module | None) -> list[random.Generator]:
+    """What a module draws from: the default generator, and those that its layers hold."""
+    layers = () if module is None else module.modules()
+    parts = [part for layer in layers for part in vars(layer).values()]
+    held = [part for part in parts if isinstance(part, random.Generator)]
+    return list({id(g): g for g in (random.default_generator, *held)}.values())
+
+
 class Replay:
     """Where the random generators are now, to run something again with the same numbers.
 
@@ -61,16 +69,10 @@ class Replay:
     """
 
     def __init__(self, module: Module | None = None) -> None:
-        generators = {id(random.default_generator): random.default_generator}
-        buffers = {}
-        for inside in () if module is None else module.modules():
-            for part in vars(inside).values():
-                if isinstance(part, random.Generator):
-                    generators[id(part)] = part
-            for _, part in inside._made_of():
-                if isinstance(part, Buffer):
-                    buffers[id(part)] = part
-        self._generators, self._buffers = list(generators.values()), list(buffers.values())
+        inside = () if module is None else list(module.modules())
+        parts = [part for each in inside for _, part in each._made_of()]
+        buffers = {id(part): part for part in parts if isinstance(part, Buffer)}
+        self._generators, self._buffers = generators_of(module), list(buffers.values())
         self._starts = [g.state_dict() for g in self._generators]
 
     def drawn(self) -> bool:

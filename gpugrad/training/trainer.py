@@ -12,11 +12,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 import gpugrad.numpy as gnp
-from gpugrad import random
 from gpugrad.amp import GradScaler, autocast
+from gpugrad.array import Array
 from gpugrad.core.tape import no_grad
 from gpugrad.data.arrays import DataError
 from gpugrad.data.loader import Batch, Loader
+from gpugrad.nn.checkpoint import generators_of
 from gpugrad.nn.module import Module
 from gpugrad.optim.lbfgs import LBFGS
 from gpugrad.optim.optimizer import Optimizer
@@ -402,7 +403,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "loader": self.loader.state_dict(),
             "extras": {name: extra.state_dict() for name, extra in self.extras.items()},
-            "random": [g.state_dict() for g in self._generators()],
+            "random": [g.state_dict() for g in generators_of(self.model)],
             "step": self.step,
             "records": [record.figures() for record in self.records],
             "best": self.best,
@@ -423,15 +424,6 @@ class Trainer:
             "better": self.better,
         }
 
-    def _generators(self) -> list[random.Generator]:
-        """What the model draws from: the default generator, and those that its layers hold."""
-        found = {id(random.default_generator): random.default_generator}
-        for module in self.model.modules():
-            for value in vars(module).values():
-                if isinstance(value, random.Generator):
-                    found[id(value)] = value
-        return list(found.values())
-
     def load_state_dict(self, state: Mapping[str, Any], source: str | Path = "the state") -> None:
         """Stand where another trainer of the same run stood.
 
@@ -450,7 +442,7 @@ class Trainer:
         if "optimizer" not in state:
             raise CheckpointError(f"{source} holds a model, not a run that can go on")
         self._refuse_other_settings(state, source)
-        generators = self._generators()
+        generators = generators_of(self.model)
         if len(generators) != len(state["random"]) or state["extras"].keys() != self.extras.keys():
             raise CheckpointError(
                 f"{source} is of another run: {len(state['random'])} random generators and extras "
@@ -482,14 +474,9 @@ class Trainer:
         self.best = state["best"]
         self._since_best = state["since_best"]
         total = state["total"]
-        self._total = total if isinstance(total, float) else self._like_parameters(total)
+        self._total = total if isinstance(total, float) else Array(total, device=self.loader.device)
         self._samples = state["samples"]
         self._seconds = state["seconds"]
-
-    def _like_parameters(self, value: Any) -> Any:
-        from gpugrad.array import Array
-
-        return Array(value, device=self.loader.device)
 
     def _refuse_other_settings(self, state: Mapping[str, Any], source: str | Path) -> None:
         pairs = (state["settings"], self._settings()), (state["config"], self.config)
