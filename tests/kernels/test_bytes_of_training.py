@@ -17,8 +17,10 @@ COUNT = """
 import json, math, sys
 import cuda_on_cpu
 import cupy as cp
+import ml_dtypes
 import numpy as np
 import gpugrad as gg
+from gpugrad.device import device, to_device
 from gpugrad.kernels import activation, average, norm, optimizer, philox, softmax
 
 found = {}
@@ -36,16 +38,36 @@ def moved(name, launches, least, f):
 
 side = math.isqrt(int(sys.argv[1]))
 for dtype in sys.argv[2:]:
-    s = int(dtype[1])
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    s = kind.itemsize
     n = side * side * s
-    x, w, labels = cp.ones((side, side), dtype), cp.ones(side, dtype), cp.zeros(side, "i8")
-    one = cp.ones((), dtype)
+    ones = lambda *shape: to_device(np.ones(shape, kind), device("cuda:0"))
+    x, w, labels = ones(side, side), ones(side), cp.zeros(side, "i8")
+    one = ones()
     moved(f"softmax {dtype}", 1, 2 * n, lambda: softmax.softmax(x))
     moved(f"softmax backward {dtype}", 1, 3 * n, lambda: softmax.softmax_backward(x, x))
     loss = softmax.cross_entropy(x, labels)
     rest = (one, x, labels, loss.lse, None, loss.divisor)
     moved(f"loss {dtype}", 1, n + side * 24, lambda: softmax.cross_entropy(x, labels))
     moved(f"slope {dtype}", 1, 2 * n + side * 12, lambda: softmax.cross_entropy_backward(*rest))
+    logs = softmax.softmax(x, log=True)
+    moved(f"log-softmax {dtype}", 1, 2 * n, lambda: softmax.softmax(x, log=True))
+    back = lambda: softmax.softmax_backward(x, logs, log=True)
+    moved(f"log-softmax backward {dtype}", 1, 3 * n, back)
+    for name, weight, options in (
+        ("weighted", w, {}),
+        ("smooth", None, {"label_smoothing": 0.1}),
+        ("both", w, {"label_smoothing": 0.1}),
+    ):
+        loss = softmax.cross_entropy(x, labels, weight, **options)
+        rest = (one, x, labels, loss.lse, weight, loss.divisor)
+        again = 2 * n if name == "both" else n  # the weights for each row, from the cache
+        forth = lambda: softmax.cross_entropy(x, labels, weight, **options)
+        moved(f"{name} loss {dtype}", 1, again + side * 24, forth)
+        back = lambda: softmax.cross_entropy_backward(*rest, **options)
+        launches = 2 if name == "both" else 1
+        each = 256 * s if weight is not None else 0  # a row's weight for each thread, likewise
+        moved(f"{name} slope {dtype}", launches, again + n + side * (12 + each), back)
     rows = norm.norm_rows(x, w, w)
     back = (x, x, w, rows.mean, rows.rstd)
     moved(f"rows {dtype}", 1, 2 * n, lambda: norm.norm_rows(x, w, w))
@@ -71,9 +93,12 @@ for dtype in sys.argv[2:]:
         lambda: norm.group_norm_backward(c, c, 8, None, g.mean, g.rstd),
     )
     sizes = (side * side // 2, side * side // 2 - 17, 0, 17)
-    lists = [[cp.ones(m, dtype) for m in sizes] for _ in range(4)]
-    summary, out = cp.zeros(2, "f4"), [cp.ones(m, dtype) for m in sizes]
+    lists = [[ones(m) for m in sizes] for _ in range(4)]
+    summary, out = cp.zeros(2, "f4"), [ones(m) for m in sizes]
     moved(f"average {dtype}", 1, 5 * n, lambda: average.average(lists, out, summary=summary))
+    added = lambda: average.average(lists, out, add=True, unscale=summary[1:] + 4)
+    moved(f"average added {dtype}", 2, 6 * n, added)  # the other is the sum here
+    moved(f"norm {dtype}", 1, n, lambda: average.find_norm(out, summary))
     samples = [x.reshape(64, -1)]
     moved(f"samples {dtype}", 1, 65 * n // 64, lambda: average.average_samples(samples))
     clipped = lambda: average.average_samples(samples, limit=1.0)
@@ -98,13 +123,21 @@ for dtype in sys.argv[2:]:
     for name, launches, params in (("back", 1, {}), ("bias", 2, {"sums": True})):
         back = lambda: activation.backward(silu, x, x, w, **params, **drop)
         moved(f"dropout {name} {dtype}", launches, 3 * n, back)
-    moved(f"fused {dtype}", 1, 3 * n, lambda: fused(x, x))
+    forth = lambda: activation.gated_forward(silu, x, w)
+    moved(f"pairs {dtype}", 1, 3 * n // 2, forth)
+    up = x[:, : side // 2].copy()
+    for launches, params in ((1, {}), (2, {"sums": True})):
+        back = lambda: activation.gated_backward(silu, up, x, w, **params)
+        moved(f"pairs back {launches} {dtype}", launches, 5 * n // 2, back)
+    if dtype in ("f4", "f2"):  # gg.fuse takes what NumPy's functions take
+        moved(f"fused {dtype}", 1, 3 * n, lambda: fused(x, x))
 print(json.dumps(found))
 """
 
 
 @pytest.mark.parametrize(
-    ("elements", "dtypes", "kernels"), [(1 << 20, ("f4", "f2"), 52), (1 << 24, ("f4",), 26)]
+    ("elements", "dtypes", "kernels"),
+    [(1 << 20, ("f4", "f2", "bfloat16"), 116), (1 << 24, ("f4",), 39)],
 )
 def test_bytes_and_launches(cuda, counters, elements, dtypes, kernels):
     stand_in = Path(sys.modules["cuda_on_cpu"].__file__).parents[1]
