@@ -293,8 +293,10 @@ class Unflatten(Module):
 
     def forward(self, x: Any) -> Any:
         at, size = self.dim % x.ndim, self.unflattened_size
-        known = -math.prod(size) if -1 in size else math.prod(size)
-        if size.count(-1) > 1 or (x.shape[at] % known if -1 in size else x.shape[at] != known):
+        length, unknown = x.shape[at], size.count(-1)
+        known = math.prod([n for n in size if n != -1])
+        fits = known and length % known == 0 if unknown else length == known
+        if unknown > 1 or not fits:
             raise ValueError(f"Unflatten: axis {self.dim} of shape {x.shape} is not {size}")
         return x.reshape(*x.shape[:at], *size, *x.shape[at + 1 :])
 

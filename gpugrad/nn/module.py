@@ -9,10 +9,10 @@ import numpy as np
 
 from gpugrad.array import Array
 from gpugrad.core.abstract import ShapeDtype
+from gpugrad.core.batching import Batch
 from gpugrad.core.box import Box
 from gpugrad.device import Device
 from gpugrad.numpy.creation import zeros_like
-from gpugrad.ops.creation import raw_of
 
 _REGISTERED = "buffer of "
 """Before the attribute that holds what was registered as a buffer: its own name reads the array."""
@@ -185,7 +185,7 @@ class Module:
         """Hold an array that is not trained: ``self.name`` reads it, and writing replaces it.
 
         It is held as in a `Buffer`: copies that a transform makes share it, and what is written
-        becomes a constant.
+        becomes a constant. Under `gpugrad.vmap` writing is an error.
 
         Parameters
         ----------
@@ -225,7 +225,7 @@ class Module:
             if held is None:
                 object.__setattr__(self, name, value)
                 return
-            raw = raw_of(value) if isinstance(value, Box) else value
+            raw = _as_constant(name, value)
             if not isinstance(raw, ShapeDtype):  # under eval_shape nothing is known
                 held.value = None if raw is None else Array(raw)
 
@@ -396,6 +396,18 @@ class Module:
             return head
         body = "\n".join(inside).replace("\n", "\n  ")
         return f"{head[:-1]}\n  {body}\n)"
+
+
+def _as_constant(name: str, value: Any) -> Any:
+    """What a buffer holds of a value that a transform may follow."""
+    while isinstance(value, Box):
+        if isinstance(value._trace, Batch):
+            raise ValueError(
+                f"{name} is a buffer, which holds one array, and under vmap each example would "
+                "write its own: return it instead"
+            )
+        value = value._value
+    return value
 
 
 def parameter(value: Any, dtype: Any = None, *, device: str | Device | None = None) -> Array:

@@ -250,6 +250,8 @@ def test_errors():
         nn.softshrink(np.ones(2), -1)
     with pytest.raises(ValueError, match=r"axis 1 of shape \(2, 5\) is not \(2, 3\)"):
         nn.Unflatten(1, (2, 3))(np.ones((2, 5)))
+    with pytest.raises(ValueError, match=r"axis 1 of shape \(2, 0\) is not \(0, -1\)"):
+        nn.Unflatten(1, (0, -1))(np.ones((2, 0)))
     with pytest.raises(ValueError, match=r"got \(2, 3\)"):
         nn.Softmax2d()(np.ones((2, 3)))
 

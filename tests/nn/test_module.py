@@ -367,6 +367,9 @@ def test_registered_buffers_are_arrays(device):
         other.eval()(x)
         other.mean = np.zeros(2)
         np.testing.assert_array_equal(model.mean.numpy(), 3)
+    with pytest.raises(ValueError, match=r"mean is a buffer, .* under vmap each example would"):
+        gg.vmap(model)(gg.Array(np.ones((4, 3, 2)), device=device))
+    np.testing.assert_array_equal(model.mean.numpy(), 3)
     with pytest.raises(AttributeError, match="'Centred' object has no attribute 'means'"):
         _ = model.means
     with pytest.raises(KeyError, match="'weight' already"):
