@@ -102,10 +102,22 @@ def test_killed_within_a_write(tmp_path):
     assert not list(tmp_path.rglob(".*"))
 
 
+COMMAND = "import sys; from gpugrad.cli import main; sys.exit(main(sys.argv[1:]))"
+KILLED = """
+import os, signal
+from gpugrad.training import Trainer
+take = Trainer.take_step
+def take_or_die(self, batch):
+    if self.step == 100:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return take(self, batch)
+Trainer.take_step = take_or_die
+"""
+
+
 def test_a_killed_command_goes_on(tmp_path):
-    def command(out, *more):
+    def command(out, *more, code=COMMAND):
         given = ["train", "digits", "--device", "cpu", "--epochs", "5", "--batch-size", "20"]
-        code = "import sys; from gpugrad.cli import main; sys.exit(main(sys.argv[1:]))"
         paths = {"PYTHONPATH": str(PROGRAM.parents[2])}
         return subprocess.Popen(
             [sys.executable, "-c", code, *given, "--out", tmp_path / out, *more],
@@ -119,10 +131,9 @@ def test_a_killed_command_goes_on(tmp_path):
         return found, [bits(json.loads(line)) for line in lines]
 
     assert command("whole").wait(timeout=120) == 0
-    process = command("parts")
+    process = command("parts", code=KILLED + COMMAND)
     assert "epoch 1/" in process.stdout.readline()
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(timeout=120) == -signal.SIGKILL
     process = command("parts", "--resume")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0
