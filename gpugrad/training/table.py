@@ -32,11 +32,12 @@ from gpugrad.data.table import (
 from gpugrad.device import Device
 from gpugrad.numpy import argmax, mean, sqrt
 from gpugrad.random import Generator
-from gpugrad.training.checkpoint import CheckpointError, save
 from gpugrad.training.files import replacing
+from gpugrad.training.model_file import save
 from gpugrad.training.pictures import draw_curve
 from gpugrad.training.recipe import rebuildable
 from gpugrad.training.record import Record
+from gpugrad.training.state_file import CheckpointError
 from gpugrad.training.trainer import Trainer
 
 Task = Literal["classification", "regression"]

@@ -19,11 +19,12 @@ from gpugrad.data.loader import Loader
 from gpugrad.data.text import Alphabet, Stretches, Text, load_text
 from gpugrad.device import Device
 from gpugrad.random import Generator
-from gpugrad.training.checkpoint import CheckpointError, load, read_state
 from gpugrad.training.files import replacing
 from gpugrad.training.gpt import GPT
+from gpugrad.training.model_file import load
 from gpugrad.training.pictures import draw_curve
 from gpugrad.training.record import Record
+from gpugrad.training.state_file import CheckpointError, read_state
 from gpugrad.training.trainer import Trainer
 
 LEFT_BEHIND = (

@@ -21,17 +21,12 @@ from gpugrad.nn.checkpoint import generators_of
 from gpugrad.nn.module import Module
 from gpugrad.optim.lbfgs import LBFGS
 from gpugrad.optim.optimizer import Optimizer
-from gpugrad.training.checkpoint import (
-    CheckpointError,
-    Checkpoints,
-    load_weights,
-    read_state,
-    save,
-    write_state,
-)
+from gpugrad.training.checkpoints import Checkpoints
 from gpugrad.training.files import naming, replacing, sweep
+from gpugrad.training.model_file import load_weights, save
 from gpugrad.training.recipe import recipe_of
 from gpugrad.training.record import Record
+from gpugrad.training.state_file import CheckpointError, read_state, write_state
 from gpugrad.training.stopping import Stop
 
 _TOLD = 3  # more settings that differ than these are only counted
