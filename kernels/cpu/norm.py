@@ -18,20 +18,31 @@ def _pulled(h: Any, d: Any, scale: Any, shift: Any, slope: Any) -> Any:
     return scale * ((h - shift) - d * slope)
 
 
+PIECE = 512
+"""Elements that are added up apart, before they join the sum of any length, in float64."""
+
+
 @_compiled
 def _moments(x: Any, center: bool, eps: float) -> Any:
     """The mean of a row (0 without ``center``) and one over its deviation from that."""
-    zero, size = x.dtype.type(0), x.dtype.type(x.size)
-    mean = zero
+    total, square = 0.0, 0.0
     if center:
-        for i in range(x.size):
-            mean += x[i]
-        mean /= size
-    square = zero
-    for i in range(x.size):
-        d = x[i] - mean
-        square += d * d
-    return mean, x.dtype.type(1) / np.sqrt(square / size + x.dtype.type(eps))
+        for first in range(0, x.size, PIECE):
+            a = x[first : first + PIECE]
+            part = x.dtype.type(0)
+            for i in range(a.size):
+                part += a[i]
+            total += part
+    mean = x.dtype.type(total / x.size)
+    for first in range(0, x.size, PIECE):
+        a = x[first : first + PIECE]
+        part = x.dtype.type(0)
+        for i in range(a.size):
+            d = a[i] - mean
+            part += d * d
+        square += part
+    variance = x.dtype.type(square / x.size)
+    return mean, x.dtype.type(1) / np.sqrt(variance + x.dtype.type(eps))
 
 
 @_compiled
@@ -157,10 +168,7 @@ def groups_backward(
 
 
 SPAN = 8
-"""Samples whose sums are added up apart, before they join the one of any length, in float64."""
-
-PIECE = 512
-"""Elements of a plane for which the same holds."""
+"""Samples for which the same holds where each has one element of a channel."""
 
 TILE = 64
 """Channels that are worked on together where each has one element a sample."""

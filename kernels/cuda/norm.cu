@@ -129,11 +129,15 @@ norm_rows(const T* x, const T* weight, const T* bias, T* y, typename Wide<T>::ty
             reduce<Plus, TPR>(sum);
             square = sum[0] / (A)cols;
         } else {
-            Moments<A> moments;
+            Moments<A> moments;    // from the first element, as `origin_of` says
+            const A origin =
+                CENTER ? __shfl_sync(0xffffffffu, threadIdx.x % 32 ? (A)0 : (A)from[0], 0) : (A)0;
             A sum[1] = {};
             for (int c = rows.lane * V; c < cols; c += TPR * V) {
                 A e[V];
                 widen(load<T, V>(from, c), e);
+#pragma unroll
+                for (int v = 0; v < V; v++) e[v] -= origin;
                 if (CENTER) moments.add(e);
                 else
 #pragma unroll
@@ -141,7 +145,7 @@ norm_rows(const T* x, const T* weight, const T* bias, T* y, typename Wide<T>::ty
             }
             if (CENTER) {
                 moments.template gather<TPR>();
-                mean = moments.mean;
+                mean = origin + moments.mean;
                 square = moments.squares / (A)cols;
             } else {
                 reduce<Plus, TPR>(sum);

@@ -167,6 +167,20 @@ def test_moments_of_channels_of_a_million(device, shape, offset):
     close(y.variance, w.var((0, 2)), 0)
 
 
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_moments_of_rows_of_a_million(device, offset):
+    x = UNIFORM + np.float32(offset)
+    for shape in ((1, -1), (16, -1)):
+        rows = x.reshape(shape)
+        y, w = norm.norm_rows(to_device(rows, device)), rows.astype("f8")
+        close(y.mean, w.mean(1), 0)
+        close(y.rstd, 1 / np.sqrt(w.var(1) + 1e-5), 0)
+    groups = x.reshape(2, 4, -1)
+    y, w = norm.group_norm(to_device(groups, device), 2), groups.reshape(4, -1).astype("f8")
+    close(y.mean, w.mean(1), 0)
+    close(y.rstd, 1 / np.sqrt(w.var(1) + 1e-5), 0)
+
+
 def test_sums_over_channels_of_a_million(device):
     x = UNIFORM.reshape(65536, 16, 1)
     g = 1 - x
