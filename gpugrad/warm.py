@@ -7,8 +7,10 @@ and backward, as a training step would run it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -140,11 +142,14 @@ def warm(device: Device) -> Iterator[tuple[str, float]]:
 
 
 def _compile(device: Device) -> None:
-    """All that the report lists, for the architecture of the device."""
+    """All that the report lists, for the architecture of the device, on all cores."""
     from gpugrad.device import on
     from gpugrad.kernels.report import KERNELS
 
-    with on(device):
-        for name, expressions in KERNELS.items():
-            for expression in expressions:
-                source.function(name, expression).compile()
+    def build(job: tuple[str, str]) -> None:
+        with on(device):
+            source.function(*job).compile()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [(name, expression) for name, several in KERNELS.items() for expression in several]
+        list(pool.map(build, jobs))

@@ -7,15 +7,30 @@ import sys
 
 import numpy as np
 import pytest
+from gpugrad.kernels import report, source
 
 import gpugrad as gg
-from gpugrad.warm import FAMILIES
+from gpugrad.warm import FAMILIES, _compile
 
 
 @pytest.mark.parametrize("name", [n for n in FAMILIES if n != "activations"])
 def test_each_family_runs(name, device):
     rng = np.random.default_rng(0)
     FAMILIES[name](lambda *shape: gg.Array(rng.normal(size=shape).astype("f4"), device=device))
+
+
+def test_all_that_the_report_lists_is_compiled(cuda, monkeypatch):
+    some = {name: report.KERNELS[name][:3] for name in ("philox", "scatter")}
+    monkeypatch.setattr(report, "KERNELS", some)
+    made, make = [], source.function.__wrapped__
+
+    def function(name, expression):
+        made.append(expression)
+        return make(name, expression)
+
+    monkeypatch.setattr(source, "function", function)
+    _compile(gg.device("cuda:0"))
+    assert sorted(made) == sorted(e for several in some.values() for e in several)
 
 
 AFTERWARDS = """
