@@ -95,7 +95,7 @@ class Records:
         for row in range(len(self)):
             with suppress(Exception):
                 return row, tuple(field.shape for field in self._record(row))
-        raise AssertionError("this is asked for a record that can be read")
+        raise ValueError("no record can be read a second time, to compare the shapes of others")
 
 
 def _numbers(field: Any) -> Any:

@@ -23,8 +23,8 @@ def clip_grad_norm_(
     """Scale all gradients together to at most a norm; `Optimizer.step` does it in its one launch.
 
     ``g *= min(1, max_norm / (norm + 1e-6))``, with the norm of all elements together (Pascanu,
-    Mikolov & Bengio 2013). Where that is not finite, no element stays but as NaN or 0. Narrow
-    gradients are added up in float32.
+    Mikolov & Bengio 2013). If the norm is not finite, each element becomes NaN or 0. Gradients in
+    float16 and bfloat16 are added up in float32.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self.state: dict[int, dict[str, Any]] = {}  # by the parameter's id
         self.summary: Any = None
-        """Of the last step that clipped or divided: the norm, 1 if it was not finite, raw."""
+        """Of the last step that clipped or divided, raw: the norm, and 1 if it was not finite."""
         given = list(params)
         if not given:
             raise ValueError(f"{type(self).__name__}: no parameters were given")

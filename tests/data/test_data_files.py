@@ -181,6 +181,12 @@ def test_records_are_compared_with_the_first_that_can_be_read():
         assert data.skipped[5] == "5: its shapes are (3,), record 1 has (2,)"
 
 
+def test_records_that_are_read_once():
+    items = iter([np.zeros(2)])
+    with pytest.raises(DataError, match="record 0, 7: no record can be read a second time"):
+        Records([7], lambda item: next(items)).take(np.array([0]))
+
+
 def test_records_on_a_device(device):
     data = Records([1.0, 2.0], lambda x: gg.Array([x, x], device=device))
     (found,) = data.take(np.array([1, 0]))

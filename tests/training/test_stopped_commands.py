@@ -21,7 +21,7 @@ COMMANDS = {
     "cnn": ["digits", "--model", "cnn", "--epochs", "3", "--batch-size", "20"],
     "csv": ["csv", "t.csv", "--target", "y", "--epochs", "3", "--batch-size", "10"],
     "text": [
-        "text", "t.txt", "--steps", "60", "--batch-size", "2", "--context", "8", "--width", "8",
+        "text", "t.txt", "--steps", "45", "--batch-size", "2", "--context", "8", "--width", "8",
         "--layers", "1", "--heads", "2", "--dropout", "0.3",
     ],
 }  # fmt: skip
