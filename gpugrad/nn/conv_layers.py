@@ -10,6 +10,7 @@ import gpugrad.numpy as gnp
 from gpugrad import random
 from gpugrad.device import Device
 from gpugrad.nn import conv
+from gpugrad.nn.lengths import lengths
 from gpugrad.nn.module import Module, parameter
 
 _BEYOND = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -209,24 +210,21 @@ class _Transposed(_Conv):
 
     def _more(self, x: Any, output_size: Sequence[int]) -> tuple[int, ...]:
         """The output padding that gives this size."""
-        size = tuple(output_size)[-self._axes :]
-        each = [
-            (value,) * self._axes if isinstance(value, int) else tuple(value)
-            for value in (self.stride, self.padding, self.dilation)
-        ]
-        many = zip(x.shape[-self._axes :], self.kernel_size, *each, strict=True)
-        least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in many]
-        most = [n + s - 1 for n, s in zip(least, each[0], strict=True)]
-        if len(size) != self._axes or not all(map(_between, least, size, most)):
+        name, axes = type(self).__name__, self._axes
+        size, shape = tuple(output_size)[-axes:], x.shape[-axes:]
+        stride = lengths(axes, name, "stride", self.stride, 1)[-axes:]
+        padding = lengths(axes, name, "padding", self.padding, 0)[-axes:]
+        dilation = lengths(axes, name, "dilation", self.dilation, 1)[-axes:]
+        each = zip(shape, self.kernel_size, stride, padding, dilation, strict=True)
+        least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in each]
+        more = tuple([n - m for n, m in zip(size, least, strict=False)])
+        if len(size) != axes or not all(0 <= m < s for m, s in zip(more, stride, strict=True)):
+            most = [m + s - 1 for m, s in zip(least, stride, strict=True)]
             raise ValueError(
-                f"{type(self).__name__}: output_size={tuple(output_size)} for an input of shape "
-                f"{x.shape}; its last {self._axes} are from {least} to {most}"
+                f"{name}: output_size={tuple(output_size)} for an input of shape {x.shape}; its "
+                f"last {axes} are from {least} to {most}"
             )
-        return tuple([n - m for n, m in zip(size, least, strict=True)])
-
-
-def _between(least: int, n: int, most: int) -> bool:
-    return least <= n <= most
+        return more
 
 
 class ConvTranspose1d(_Transposed):

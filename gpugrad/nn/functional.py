@@ -1,4 +1,4 @@
-"""The functions of `gpugrad.nn` under the name that PyTorch's programs import as ``F``.
+"""Those functions of `gpugrad.nn` that PyTorch's programs call as ``F.relu`` and the like.
 
 `dropout` takes a ``key=`` for each call: a function has no stream of random numbers of its own, as
 `gpugrad.nn.Dropout` has.
