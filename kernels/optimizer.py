@@ -455,13 +455,19 @@ def on_device(common: Common, rate: float, dtype: Any, xp: Any) -> tuple[Any, ..
         value = common.get(name)
         return np.uint64(0) if value is None else xp.asarray(value, a)
 
-    lr = common.get("lr", rate)
+    # Numbers go by value: an array of one would take a launch to make.
+    lr, unscale = common.get("lr", rate), common.get("unscale")
     fixed = isinstance(lr, int | float | np.number)
+    sign = np.float64(-1 if common.get("maximize") else 1)
+    divided = isinstance(unscale, int | float | np.number)
+    if divided:
+        with np.errstate(divide="ignore"):
+            sign /= np.float64(unscale)
     return (
         np.float64(lr if fixed else 0),
         np.uint64(0) if fixed else xp.asarray(lr, a),
-        np.float64(-1 if common.get("maximize") else 1),
-        there("unscale"),
+        sign,
+        np.uint64(0) if divided else there("unscale"),
         there("summary"),
         np.float64(norm_limit("step", common.get("limit"))),
         there("skip"),

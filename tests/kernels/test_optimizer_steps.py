@@ -387,3 +387,22 @@ def test_on_several_threads(monkeypatch):
     monkeypatch.setattr(threads, "GRAIN", 100)
     together = run(*rule)[2]
     assert all(a.tobytes() == b.tobytes() for a, b in zip(alone, together))
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_a_number_to_divide_by_is_one_launch(cuda, counters, maximize):
+    def step(unscale):
+        p, g = [cuda.ones(5000, "f4")], [cuda.full(5000, 8, "f4")]
+        summary, steps = cuda.asarray([8.0 * 5000**0.5, 0], "f4"), cuda.zeros(1, "i8")
+        options = {"summary": summary, "limit": 1.0, "maximize": maximize}
+        optimizer.sgd(p, g, None, steps, lr=1.0, unscale=unscale, **options)
+        with counters() as r:
+            optimizer.sgd(p, g, None, steps, lr=1.0, unscale=unscale, **options)
+        return p[0], r["launches"]
+
+    by_number, launches = step(4.0)
+    by_array, _ = step(cuda.asarray([4.0], "f4"))
+    assert launches == 1
+    assert (by_number == by_array).all()
+    sign = 1 if maximize else -1
+    np.testing.assert_allclose(by_number.get(), 1 + sign * 2 / 5000**0.5, rtol=1e-6)
