@@ -20,6 +20,7 @@ from gpugrad.array import Array
 from gpugrad.device import Device
 from gpugrad.kernels import philox, source
 from gpugrad.kernels.average import average_samples
+from gpugrad.ops.reductions import cumsum
 from gpugrad.ops.segment import segment_max, segment_sum
 from gpugrad.transforms.reverse import vjp
 
@@ -90,6 +91,8 @@ def _sequences(draw: Draw) -> None:
     _step(lambda w: nn.embedding(tokens, w), draw(128, 64))
     _step(lambda x: segment_sum(x, tokens, 128), draw(2048, 64))
     _step(lambda x: segment_max(x, tokens, 128), draw(2048, 64))
+    for axis in (0, 1):
+        _step(lambda x, axis=axis: cumsum(x, axis), draw(128, 64))
 
 
 def _optimizers(draw: Draw) -> None:

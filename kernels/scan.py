@@ -1,7 +1,7 @@
 """Running sums and products along an axis, in a fixed order.
 
-On CUDA, where the usual scan in one pass adds up in the order in which blocks happen to finish:
-here blocks wait for certain others (cuda/scan.cu). NumPy's own functions do it on the CPU.
+On CUDA the usual scan in one pass adds up in the order in which blocks happen to finish: here
+blocks wait for certain others (cuda/scan.cu).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-from gpugrad.kernels.many import FLOATS, name_of, summed
+from gpugrad.kernels.many import FLOATS, name_of, summed, widened
 from gpugrad.kernels.source import C_NAMES, function, grid
 
 Op = Literal["Sum", "Product"]
@@ -20,6 +20,9 @@ CHUNK = 2048
 
 LINES = 1 << 16
 """Columns from which on there is a thread for each whole column."""
+
+SMALL = 1 << 12
+"""Elements below which NumPy's own calls are as fast as a kernel on the CPU."""
 
 
 def running(op: Op, x: Any, axis: int) -> Any:
@@ -31,8 +34,8 @@ def running(op: Op, x: Any, axis: int) -> Any:
     x : array
         NumPy or CuPy array. Floats of 32 bits are added in float64, narrower ones in float32; on
         CUDA those within some thousand places of each other in their own dtype first, where that
-        does not show. Of other dtypes CuPy's own function does it, since their order does not
-        matter.
+        does not show. Of other dtypes NumPy's or CuPy's own function does it, since their order
+        does not matter.
     axis : int
         Not negative.
 
@@ -62,9 +65,7 @@ def running(op: Op, x: Any, axis: int) -> Any:
         if name_of(x.dtype) not in FLOATS:
             return getattr(np, name)(x, axis=axis)
         with np.errstate(over="ignore"):
-            return getattr(np, name)(x, axis=axis, dtype=summed(x.dtype)).astype(
-                x.dtype, copy=False
-            )
+            return _host(op, name, x, axis).astype(x.dtype, copy=False)
     import cupy
 
     if x.dtype.name not in FLOATS:
@@ -77,6 +78,18 @@ def running(op: Op, x: Any, axis: int) -> Any:
             _rows(op, y, x, outer, x.shape[axis])
         else:
             _columns(op, y, x, outer, x.shape[axis], inner)
+    return y
+
+
+def _host(op: Op, name: str, x: Any, axis: int) -> Any:
+    if x.size < SMALL:
+        return getattr(np, name)(x, axis=axis, dtype=summed(x.dtype))
+    from gpugrad.kernels.cpu import scan
+
+    wide = widened(x)
+    y = np.empty_like(wide)
+    folded = (math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
+    scan.running(y.reshape(folded), wide.reshape(folded), op == "Product", summed(x.dtype))
     return y
 
 
