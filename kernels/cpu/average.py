@@ -21,8 +21,8 @@ def _address(table: Any, k: int, t: int, size: int, samples: bool, like: Any) ->
 @numba.njit(cache=True, fastmath={"contract", "reassoc"})  # type: ignore[misc, unused-ignore]
 def _squares(a: Any) -> Any:
     total = 0.0
-    for x in a:
-        total += np.float64(x) * np.float64(x)
+    for i in range(a.size):  # an iterator would not become vector instructions
+        total += np.float64(a[i]) * np.float64(a[i])
     return total
 
 
@@ -30,8 +30,8 @@ def _squares(a: Any) -> Any:
 def _bad(a: Any) -> Any:
     """NaN if any element is not finite, else 0."""
     total = a.dtype.type(0)
-    for x in a:
-        total += x - x
+    for i in range(a.size):
+        total += a[i] - a[i]
     return total
 
 
