@@ -644,31 +644,33 @@ def draw(found: dict[str, dict[str, float]], path: Path) -> None:
         SHARE,
         COPY,
     }
-    peers = sorted({n for row in found.values() for n in row} - own)
     shared = any(SHARE in row for row in found.values())
+    beside_ours = {title: sorted(row.keys() - own) for title, row in found.items()}
+    rows = [title for title, names in beside_ours.items() if names or shared]
     figure, panels = plt.subplots(
         1,
         1 + shared,
-        figsize=(9 + 4 * shared, 1 + 0.45 * len(found)),
+        figsize=(9 + 4 * shared, 1.5 + 0.35 * len(rows)),
         layout="constrained",
         sharey=True,
         squeeze=False,
     )
     axes = panels[0, 0]
-    height = 0.8 / max(1, len(peers))
-    for k, peer in enumerate(peers):
-        places = [i + k * height for i, row in enumerate(found.values()) if peer in row]
-        bars = axes.barh(places, [r[peer] for r in found.values() if peer in r], height, label=peer)
+    for peer in sorted({name for names in beside_ours.values() for name in names}):
+        at = [i for i, title in enumerate(rows) if peer in beside_ours[title]]
+        heights = [0.8 / len(beside_ours[rows[i]]) for i in at]
+        first = [i - 0.4 + h * beside_ours[rows[i]].index(peer) for i, h in zip(at, heights)]
+        ratios = [found[rows[i]][peer] for i in at]
+        bars = axes.barh(first, ratios, heights, align="edge", label=peer)
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7)
-    axes.set_yticks([i + 0.4 - height / 2 for i in range(len(found))], list(found), fontsize=7)
-    axes.invert_yaxis()
+    axes.set_yticks(range(len(rows)), rows, fontsize=7)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("times as long as gpugrad")
     axes.legend()
     if shared:
         beside = panels[0, 1]
-        places = [i + 0.4 - height / 2 for i in range(len(found))]
-        bars = beside.barh(places, [100 * row[SHARE] for row in found.values()], 0.6)
+        bars = beside.barh(range(len(rows)), [100 * found[title][SHARE] for title in rows], 0.6)
         beside.bar_label(bars, fmt="%.0f %%", padding=2, fontsize=7)
         beside.axvline(100, color="black", linewidth=0.8)
         beside.set_xlabel("bytes that must move, in % of a copy's bandwidth")
