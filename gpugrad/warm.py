@@ -91,6 +91,9 @@ def _sequences(draw: Draw) -> None:
     _step(lambda w: nn.embedding(tokens, w), draw(128, 64))
     _step(lambda x: segment_sum(x, tokens, 128), draw(2048, 64))
     _step(lambda x: segment_max(x, tokens, 128), draw(2048, 64))
+
+
+def _running(draw: Draw) -> None:
     for axis in (0, 1):
         _step(lambda x, axis=axis: cumsum(x, axis), draw(128, 64))
 
@@ -121,6 +124,7 @@ FAMILIES: dict[str, Callable[[Draw], None]] = {
     "normalisation": _norms,
     "convolution and pooling": _images,
     "attention and embedding": _sequences,
+    "running sums": _running,
     "optimizers": _optimizers,
     "averages": _averages,
 }

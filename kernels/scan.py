@@ -15,6 +15,9 @@ from gpugrad.kernels.source import C_NAMES, function, grid
 
 Op = Literal["Sum", "Product"]
 
+NAMES = {"Sum": "cumsum", "Product": "cumprod"}
+"""NumPy's and CuPy's functions."""
+
 CHUNK = 2048
 """Elements of a row that a block has."""
 
@@ -60,12 +63,12 @@ def running(op: Op, x: Any, axis: int) -> Any:
     array([[ 1.,  2.],
            [ 3., 12.]])
     """
-    name = "cumsum" if op == "Sum" else "cumprod"
+    name = NAMES[op]
     if isinstance(x, np.ndarray):
         if name_of(x.dtype) not in FLOATS:
             return getattr(np, name)(x, axis=axis)
         with np.errstate(over="ignore"):
-            return _host(op, name, x, axis).astype(x.dtype, copy=False)
+            return _host(op, x, axis).astype(x.dtype, copy=False)
     import cupy
 
     if x.dtype.name not in FLOATS:
@@ -81,9 +84,9 @@ def running(op: Op, x: Any, axis: int) -> Any:
     return y
 
 
-def _host(op: Op, name: str, x: Any, axis: int) -> Any:
+def _host(op: Op, x: Any, axis: int) -> Any:
     if x.size < SMALL:
-        return getattr(np, name)(x, axis=axis, dtype=summed(x.dtype))
+        return getattr(np, NAMES[op])(x, axis=axis, dtype=summed(x.dtype))
     from gpugrad.kernels.cpu import scan
 
     wide = widened(x)

@@ -209,7 +209,7 @@ class ParameterList(Module):
 
     def append(self, value: Any) -> ParameterList:
         """Add a parameter at the end; returns itself."""
-        self._list.append(value if is_parameter(value) else parameter(value))
+        self._list.append(_as_parameter(value))
         return self
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
@@ -229,7 +229,11 @@ class ParameterList(Module):
         return ParameterList(found) if isinstance(found, list) else found
 
     def __setitem__(self, index: int, value: Any) -> None:
-        self._list[index] = value if is_parameter(value) else parameter(value)
+        self._list[index] = _as_parameter(value)
+
+
+def _as_parameter(value: Any) -> Array:
+    return value if is_parameter(value) else parameter(value)
 
 
 class Residual(Module):
