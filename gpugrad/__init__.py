@@ -31,6 +31,7 @@ from gpugrad.device import (
     synchronize,
     why_no_cuda,
 )
+from gpugrad.heap import keep_freed
 from gpugrad.numpy.creation import asarray, from_dlpack
 from gpugrad.transforms.batch import per_sample_grad, vmap
 from gpugrad.transforms.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient
@@ -55,6 +56,8 @@ from gpugrad.transforms.reverse import (
 )
 
 __version__ = "0.1.0"
+
+keep_freed()
 
 __all__ = [
     "Array",
