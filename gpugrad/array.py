@@ -279,7 +279,8 @@ class Array(Box):
             )
         seed = self._seed(cotangent)
         reached = backward(
-            [(self._payload, seed)],
+            [self._payload],
+            [seed],
             retain_graph=retain_graph or create_graph,
             lift=BASE if create_graph else None,
         )

@@ -77,7 +77,7 @@ def test_an_output_that_is_used_often_is_visited_once(device):
     y = np.sin(x)
     z = y * y + y * 3.0 + y
     visited = []
-    backward([(z._payload, z.detach()._value * 0 + 1)], watch=lambda n, g: visited.append(n))
+    backward([z._payload], [z.detach()._value * 0 + 1], watch=lambda n, g: visited.append(n))
     assert len(visited) == len({n.id for n in visited})
     assert [name_of(n) for n in visited if n.plan].count("sin") == 1
     x = leaf(device, 1.5)
@@ -104,7 +104,9 @@ def test_reverse_creation_order(device):
     loss = (c + d + b).sum()
     order = []
     backward(
-        [(loss._payload, to_device(np.ones(()), device))], watch=lambda n, g: order.append(n.id)
+        [loss._payload],
+        [to_device(np.ones(()), device)],
+        watch=lambda n, g: order.append(n.id),
     )
     assert order == sorted(order)  # ids count down: the smallest is the newest
     assert len(order) == 8
@@ -125,7 +127,8 @@ def test_no_zero_gradient_is_built(device):
     z = np.floor(x) * w + mask  # nothing flows through floor
     seen = []
     reached = backward(
-        [(z.sum()._payload, to_device(np.ones(()), device))],
+        [z.sum()._payload],
+        [to_device(np.ones(()), device)],
         watch=lambda n, g: seen.append(n.plan and name_of(n)),
     )
     assert "floor" not in seen
@@ -225,7 +228,7 @@ def test_residuals_are_freed_as_they_are_used(device):
         if node.plan is not None and name_of(node) == "exp":
             left.append(sum(r() is not None for r in alive))
 
-    backward([(loss._payload, to_device(np.ones(()), device))], watch=watch)
+    backward([loss._payload], [to_device(np.ones(()), device)], watch=watch)
     assert left == list(range(10, 0, -1))
     assert not any(r() is not None for r in alive)
 

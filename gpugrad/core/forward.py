@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gpugrad.core.box import Box, box, constant
 from gpugrad.core.loose import refuse_lists
 from gpugrad.core.primitive import fetch, residual_names
-from gpugrad.core.trace import Trace, check_level, uncast
+from gpugrad.core.trace import Trace, autocasting, casting, check_level, state
 from gpugrad.core.under import device_under
 from gpugrad.device import on
 
@@ -46,7 +46,6 @@ class Forward(Trace):
         return constant(y) if t is None else box(y, self, t)
 
 
-@uncast
 def push(
     primitive: Primitive,
     tangents: Sequence[Any],
@@ -55,6 +54,9 @@ def push(
     params: dict[str, Any],
 ) -> Any:
     """The output's tangent from the operands'; None where nothing depends on them."""
+    if autocasting and state.casting is not None:
+        with casting(None):  # a derivative keeps the dtypes of its function
+            return push(primitive, tangents, values, y, params)
     pool = [*values, y]
     count = len(values)
     tracked = tuple(i for i, t in enumerate(tangents) if t is not None)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gpugrad.core import debug
 from gpugrad.core.box import BOX_TYPES, Box, box, constant, hold, lend, new
 from gpugrad.core.errors import NonFiniteError, TapeError
-from gpugrad.core.trace import Trace, check_level, state, uncast
+from gpugrad.core.trace import Trace, autocasting, casting, check_level, state
 from gpugrad.core.under import device_under, strip_all
 from gpugrad.device import HOST_TYPES, on
 
@@ -137,6 +137,10 @@ class Tape(Trace):
         out._payload = node
         return out
 
+    def node_of(self, value: Any) -> Node | None:
+        """The node behind ``value``; None where this tape has none."""
+        return value._payload if isinstance(value, Box) and value._trace is self else None
+
     def _without_recording(
         self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]
     ) -> Any:
@@ -218,9 +222,9 @@ def no_grad() -> Iterator[None]:
         state.quiet = before
 
 
-@uncast
 def backward(
-    roots: Iterable[tuple[Node, Any]],
+    roots: Sequence[Node | None],
+    cotangents: Iterable[Any],
     *,
     retain_graph: bool = False,
     lift: Tape | None = None,
@@ -231,7 +235,9 @@ def backward(
     Parameters
     ----------
     roots
-        Pairs of a node and the cotangent of its output.
+        The nodes to begin at; None for an output that nothing leads to.
+    cotangents
+        Those of their outputs.
     retain_graph
         Keep the residuals for another backward pass; else each node's are freed once used.
     lift
@@ -245,12 +251,14 @@ def backward(
         The cotangent of each leaf that one reached. No zero gradient is ever built: what nothing
         reaches is not in it.
     """
+    if autocasting and state.casting is not None:
+        with casting(None):  # a derivative keeps the dtypes of its function
+            return backward(roots, cotangents, retain_graph=retain_graph, lift=lift, watch=watch)
     pending: dict[int, tuple[Node, Any]] = {}
     owned: set[int] = set()  # cotangents whose buffer was allocated here: added to in place
     heap: list[int] = []
-    start = list(roots)
-    parents: Sequence[Node | None] = [node for node, _ in start]
-    pulled: Iterable[tuple[int, Any]] = enumerate([g for _, g in start])
+    parents = roots
+    pulled: Iterable[tuple[int, Any]] = enumerate(cotangents)
     while True:
         for i, c in pulled:
             parent = parents[i]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpugrad.core.checkpoint import Region
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
 Casting = Callable[["Primitive", Sequence[Any]], Sequence[Any]]
 """What `autocast` does to the operands of a primitive."""
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _State(threading.local):
@@ -48,19 +45,6 @@ def casting(cast: Casting | None) -> Iterator[None]:
     finally:
         autocasting.pop()
         state.casting = before
-
-
-def uncast(f: F) -> F:
-    """``f`` for which operands stay as they are: a derivative keeps the dtypes of its function."""
-
-    @wraps(f)
-    def plain(*args: Any, **kwargs: Any) -> Any:
-        if state.casting is None:
-            return f(*args, **kwargs)
-        with casting(None):
-            return f(*args, **kwargs)
-
-    return plain  # type: ignore[return-value]
 
 
 class Trace:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
-from gpugrad.core.box import Box, any_box, strip
+from gpugrad.core.box import any_box, strip
 from gpugrad.core.tape import Leaf, Tape, backward, new_leaves
 from gpugrad.core.trace import state
 from gpugrad.cotangents import one_like
-from gpugrad.ops.creation import raw_of
 from gpugrad.transforms.kinds import (
     below,
     check_differentiable,
@@ -31,7 +30,7 @@ from gpugrad.transforms.kinds import (
 class _Pass:
     """One forward pass under a tape, with what a backward pass needs."""
 
-    __slots__ = ("as_array", "inputs", "nodes", "out", "plain", "tape", "trees")
+    __slots__ = ("as_array", "inputs", "leaves", "out", "plain", "tape", "trees")
 
     def __init__(
         self,
@@ -41,11 +40,12 @@ class _Pass:
         which: tuple[int, ...],
         what: str,
     ) -> None:
-        state.depth += 1
+        depth = state.depth
+        state.depth = depth + 1
         try:
-            tape = self.tape = Tape(state.depth)
+            tape = self.tape = Tape(depth + 1)
             self.inputs: list[Any] = []
-            self.nodes: list[Leaf] = []
+            self.leaves: list[Leaf] = []
             self.trees = []
             traced = list(args)
             self.plain = True
@@ -53,28 +53,20 @@ class _Pass:
                 given, tree = flatten(args[n])
                 plain = check_differentiable(given, what, n)
                 self.plain = self.plain and plain
-                nodes, boxes = new_leaves(given if plain else map(strip, given), tape)
+                leaves, boxes = new_leaves(given if plain else map(strip, given), tape)
                 traced[n] = unflatten(tree, boxes)
                 self.inputs += given
-                self.nodes += nodes
+                self.leaves += leaves
                 self.trees.append((tree, len(given)))
             self.out = f(*traced, **kwargs)
         finally:
-            state.depth -= 1
+            state.depth = depth
         self.as_array = not self.plain and any_box(self.inputs)
 
-    def pull(self, roots: list[tuple[Any, Any]], retain_graph: bool) -> list[Any]:
-        """Gradients for each differentiated argument from (output box, cotangent) pairs."""
-        tracked = [
-            (y._payload, g) for y, g in roots if isinstance(y, Box) and y._trace is self.tape
-        ]
-        reached = backward(tracked, retain_graph=retain_graph)
-        flat = gradients(
-            map(reached.get, self.nodes),
-            self.inputs,
-            [g for _, g in roots],
-            self.plain,
-        )
+    def pull(self, roots: Sequence[Any], cotangents: list[Any], retain_graph: bool) -> list[Any]:
+        """Gradients for each differentiated argument from the cotangents of ``roots``."""
+        reached = backward(roots, cotangents, retain_graph=retain_graph)
+        flat = gradients(map(reached.get, self.leaves), self.inputs, cotangents, self.plain)
         out = []
         start = 0
         for tree, count in self.trees:
@@ -117,26 +109,28 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """
     run = _Pass(f, primals, {}, tuple(range(len(primals))), "vjp")
     out, aux = pair(run.out, "vjp") if has_aux else (run.out, None)
-    leaves, tree = flatten(out)
-    for y in leaves or [out]:
+    outputs, tree = flatten(out)
+    for y in outputs or [out]:
         one_output(y, "vjp")
+    roots = [run.tape.node_of(y) for y in outputs]
+    values = [below(y, run.tape) for y in outputs]
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         given, got = flatten(cotangent)
-        if got != tree:
+        if got is not tree and got != tree:
             raise ValueError(f"vjp: a cotangent of structure {got} for an output of {tree}")
-        roots = [(y, seed(y, g, "vjp")) for y, g in zip(leaves, given, strict=True)]
-        return tuple(run.pull(roots, retain_graph=True))
+        cotangents = [seed(y, g, "vjp") for y, g in zip(values, given)]
+        return tuple(run.pull(roots, cotangents, retain_graph=True))
 
-    value = run.result(out)
+    value = unflatten(tree, [leave(v, run.as_array) for v in values])
     return (value, pull, run.result(aux)) if has_aux else (value, pull)
 
 
 def seed(y: Any, g: Any, what: str) -> Any:
-    """A cotangent that fits the output ``y``, or an error."""
-    want, got = shape_dtype(y), shape_dtype(g)
-    if got == want and type(g) is np.ndarray is type(raw_of(y)):
+    """A cotangent that fits the output ``y``, taken from its trace, or an error."""
+    if type(g) is type(y) is np.ndarray and g.dtype is y.dtype and g.shape == y.shape:
         return g
+    want, got = shape_dtype(y), shape_dtype(g)
     if want.shape != got.shape:
         raise ValueError(
             f"{what}: a cotangent of shape {got.shape} for an output of shape {want.shape}"
@@ -200,8 +194,8 @@ def value_and_grad(
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         run = _Pass(f, args, kwargs, select(argnums, len(args), what), what)
         loss, aux = pair(run.out, what) if has_aux else (run.out, None)
-        on_tape = isinstance(loss, Box) and loss._trace is run.tape
-        y = loss._value if on_tape else one_output(loss, what)
+        root = run.tape.node_of(loss)
+        y = one_output(loss, what) if root is None else loss._value
         shape, dtype, _ = got = shape_dtype(y)
         if shape and got.size != 1:
             raise TypeError(
@@ -209,7 +203,7 @@ def value_and_grad(
                 "Reduce it with np.mean or np.sum, or use vjp, jacobian or elementwise_grad."
             )
         _check_real(dtype, holomorphic, what)
-        grads = run.pull([(loss, one_like(y))] if on_tape else [], retain_graph=False)
+        grads = run.pull([root], [] if root is None else [one_like(y)], retain_graph=False)
         g = grads[0] if isinstance(argnums, int) else tuple(grads)
         value = leave(y, run.as_array)
         return ((value, run.result(aux)), g) if has_aux else (value, g)
@@ -296,9 +290,9 @@ def elementwise_grad(
         )
         y = one_output(run.out, "elementwise_grad")
         _check_real(shape_dtype(y).dtype, holomorphic, "elementwise_grad")
-        on_tape = isinstance(y, Box) and y._trace is run.tape
-        roots = [(y, one_like(y._value))] if on_tape else []
-        return run.pull(roots, retain_graph=False)[0]
+        root = run.tape.node_of(y)
+        seeds = [] if root is None else [one_like(y._value)]
+        return run.pull([root], seeds, retain_graph=False)[0]
 
     return named(f, wrapped, "elementwise_grad")
 

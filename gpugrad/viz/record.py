@@ -74,10 +74,6 @@ class _Recorder(Tape):
         mine = isinstance(value, Box) and value._trace is self
         return see(value, self.few, value._payload if mine else None)
 
-    def node_of(self, out: Any) -> TapeNode | None:
-        """The tape's node behind an output, None where no gradient flows to it."""
-        return out._payload if isinstance(out, Box) and out._trace is self else None
-
 
 def see(value: Any, few: int, key: Any = None) -> _Seen:
     """Note a value's shape, and its elements if they are few, else their range."""
@@ -335,7 +331,7 @@ def _finish(
                 stack.append(key)
     gradients: dict[TapeNode, Any] = {}
     # The graph is kept whole: a loss may still be differentiated after its picture is drawn.
-    backward([(root, one_like(out._value))], retain_graph=True, watch=gradients.__setitem__)
+    backward([root], [one_like(out._value)], retain_graph=True, watch=gradients.__setitem__)
     ids: dict[Any, int] = {}
     nodes: list[Node] = []
     edges: list[Edge] = []

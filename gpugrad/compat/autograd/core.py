@@ -429,14 +429,19 @@ def _make_vjp_of_objects(fun: Callable[[Any], Any], leaves: list[Any], tree: Any
         nodes = [Leaf() for _ in leaves]
         out = fun(unflatten(tree, [new_box(v, tape, n) for v, n in zip(leaves, nodes)]))
     ys, out_tree = flatten(out)
+    values = [below(y, tape) for y in ys]
+    roots = [tape.node_of(y) for y in ys]
 
     def vjp(g: Any) -> Any:
-        roots = [
-            (y._payload, Opaque.close(c) if is_registered(getval(y)) else seed(y, c, "make_vjp"))
-            for y, c in zip(ys, out_tree.flatten_up_to(g))
-            if isinstance(y, Box) and y._trace is tape
+        cotangents = [
+            None
+            if root is None
+            else Opaque.close(c)
+            if is_registered(getval(y))
+            else seed(y, c, "make_vjp")
+            for root, y, c in zip(roots, values, out_tree.flatten_up_to(g))
         ]
-        reached = backward(roots, retain_graph=True)
+        reached = backward(roots, cotangents, retain_graph=True)
         return unflatten(
             tree,
             [
@@ -445,7 +450,7 @@ def _make_vjp_of_objects(fun: Callable[[Any], Any], leaves: list[Any], tree: Any
             ],
         )
 
-    return vjp, unflatten(out_tree, [below(y, tape) for y in ys])
+    return vjp, unflatten(out_tree, values)
 
 
 def make_jvp(fun: Callable[[Any], Any], x: Any) -> Callable[[Any], tuple[Any, Any]]:
