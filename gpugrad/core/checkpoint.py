@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpugrad.core.errors import TapeError
-from gpugrad.core.trace import Trace, casting, state
+from gpugrad.core.trace import Trace, casting, modes, state
 
 
 class Region:
@@ -52,12 +52,14 @@ class Region:
         state.region = self
         state.depth = max(state.depth, self._depth)
         state.quiet = self._quiet
+        modes.append(None)
         try:
             if self._casting is state.casting:
                 return self._function(*self._args, **self._kwargs)
             with casting(self._casting):  # as it was the first time
                 return self._function(*self._args, **self._kwargs)
         finally:
+            modes.pop()
             state.region, state.depth, state.quiet = before
 
     def set_aside(self, tape: Trace, saved: Any) -> Any:

@@ -250,6 +250,10 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __call__(self, *args: Any, **params: Any) -> Any:
+        return self.bind(args, params)
+
+    def bind(self, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply to operands and parameters that are packed already, which saves a call's price."""
         if autocasting and state.casting is not None:
             args = tuple(state.casting(self, args))
         top = None
@@ -268,13 +272,13 @@ class Primitive:
             try:
                 return top.apply(self, args, params)
             except Loose:
-                return self(*settled(args), **params)
+                return self.bind(settled(args), params)
         try:
             if not boxed:
                 return self.evaluate(args, params)
             y = self.evaluate([a._value if isinstance(a, Box) else a for a in args], params)
         except Loose:
-            return self(*settled(args), **params)
+            return self.bind(settled(args), params)
         return tuple([constant(o) for o in y]) if self.multiple else constant(y)
 
     def evaluate(self, values: Sequence[Any], params: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gpugrad.core import debug
 from gpugrad.core.box import BOX_TYPES, Box, box, constant, hold, lend, new
 from gpugrad.core.errors import NonFiniteError, TapeError
-from gpugrad.core.trace import Trace, autocasting, casting, check_level, state
+from gpugrad.core.trace import Trace, autocasting, casting, check_level, modes, state
 from gpugrad.core.under import device_under, strip_all
 from gpugrad.device import HOST_TYPES, on
 
@@ -62,26 +62,13 @@ class Leaf(Node):
             self.stale = False
 
 
-def new_leaves(values: Iterable[Any], tape: Tape) -> tuple[list[Leaf], list[Any]]:
-    """A leaf for each raw value, and its box on ``tape``."""
-    nodes: list[Leaf] = []
-    boxes: list[Any] = []
-    for value in values:  # spelled out, as every gradient begins here
-        node = new(Leaf)
-        node.id = next(_ids)
-        node.owner = None
-        nodes.append(node)
-        boxes.append(box(value, tape, node))
-    return nodes, boxes
-
-
 class Tape(Trace):
     """Records what is applied to its boxes; each box's payload is its node."""
 
     __slots__ = ()
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        if self.level <= state.quiet:
+        if modes and self.level <= state.quiet:
             return self._without_recording(primitive, args, params)
         values = []
         parents = []
@@ -117,7 +104,7 @@ class Tape(Trace):
             return tuple([constant(o) for o in y]) if primitive.multiple else constant(y)
         if plan.even is not None and plan.suits(values, y):
             plan = plan.even
-        node = new(Node)
+        node = Node()
         node.id = next(_ids)
         node.plan = plan
         node.parents = tuple(parents)
@@ -125,7 +112,7 @@ class Tape(Trace):
         saved = plan.residuals(values, params)
         if constants is not None:
             node.held = [hold(a._value) for i, a in constants if i in plan.keep or plan.variadic]
-        region = state.region
+        region = state.region if modes else None
         node.saved = saved if region is None else region.set_aside(self, saved)
         if debug.nans:
             node.where = debug.user_line()
@@ -136,6 +123,13 @@ class Tape(Trace):
         out._trace = self
         out._payload = node
         return out
+
+    def leaf(self, value: Any) -> Any:
+        """A box around an input whose gradient is wanted."""
+        node = new(Leaf)  # spelled out, as every gradient begins here
+        node.id = next(_ids)
+        node.owner = None
+        return box(value, self, node)
 
     def node_of(self, value: Any) -> Node | None:
         """The node behind ``value``; None where this tape has none."""
@@ -191,7 +185,7 @@ class _Pick:
 
 
 def _output(node: Node, index: int, count: int) -> Node:
-    out = new(Node)
+    out = Node()
     out.id = next(_ids)
     out.plan = _Pick(index, count)  # type: ignore[assignment]
     out.parents = (node,)
@@ -216,9 +210,11 @@ def no_grad() -> Iterator[None]:
     """
     before = state.quiet
     state.quiet = state.depth
+    modes.append(None)
     try:
         yield
     finally:
+        modes.pop()
         state.quiet = before
 
 

@@ -34,6 +34,10 @@ autocasting: list[None] = []
 """As long as in some thread operands are cast: empty, it costs an operation next to nothing."""
 
 
+modes: list[None] = []
+"""As long as some thread is under ``no_grad`` or runs a checkpointed function, in the same way."""
+
+
 @contextmanager
 def casting(cast: Casting | None) -> Iterator[None]:
     """Apply ``cast`` to the operands of what this thread computes inside; None: leave them."""

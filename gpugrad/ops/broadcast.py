@@ -35,7 +35,7 @@ def standing(g: Any, like: ShapeDtype, axis: tuple[int, ...], keepdims: bool) ->
 
 def spread(g: Any, like: ShapeDtype, axis: tuple[int, ...], keepdims: bool) -> Any:
     """A reduction's result back over the axes it reduced."""
-    return broadcast_to_p(standing(g, like, axis, keepdims), shape=like.shape)
+    return broadcast_to_p.bind((standing(g, like, axis, keepdims),), {"shape": like.shape})
 
 
 def is_narrow(dtype: Any) -> bool:
@@ -165,6 +165,6 @@ def sum(
         return out if initial is None else out + initial
     axes = normal_axes(axis, rank(x))
     if dtype is None:
-        return sum_p(x, axis=axes, keepdims=keepdims)
+        return sum_p.bind((x,), {"axis": axes, "keepdims": keepdims})
     # Narrow integers add up in wide ones, of which the low bits are the narrow sum.
     return cast(sum_p(cast(x, dtype), axis=axes, keepdims=keepdims), dtype)

@@ -164,7 +164,7 @@ logsumexp_p = Primitive(
 
 
 def _reduce(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
-    return primitive(x, axis=normal_axes(axis, rank(x)), keepdims=keepdims)
+    return primitive.bind((x,), {"axis": normal_axes(axis, rank(x)), "keepdims": keepdims})
 
 
 def mean(

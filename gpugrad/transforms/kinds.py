@@ -16,19 +16,19 @@ from gpugrad.device import common_device
 from gpugrad.ops.cast import cast, is_inexact
 from gpugrad.ops.creation import raw_of, zeros_near
 
-_LEAF = optree.treespec_leaf()
+LEAF = optree.treespec_leaf()
 
 
 def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Any]:
     """The leaves of a pytree and its structure; None is a node without leaves."""
     if type(tree) is np.ndarray or type(tree) in BOX_TYPES:
-        return [tree], _LEAF
+        return [tree], LEAF
     return optree.tree_flatten(tree, is_leaf)
 
 
 def unflatten(structure: Any, leaves: Iterable[Any]) -> Any:
     """The pytree of ``structure`` with these leaves."""
-    if structure is _LEAF:
+    if structure is LEAF:
         (leaf,) = leaves
         return leaf
     return optree.tree_unflatten(structure, leaves)

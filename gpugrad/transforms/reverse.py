@@ -9,10 +9,11 @@ import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import any_box, strip
-from gpugrad.core.tape import Leaf, Tape, backward, new_leaves
+from gpugrad.core.tape import Leaf, Tape, backward
 from gpugrad.core.trace import state
 from gpugrad.cotangents import one_like
 from gpugrad.transforms.kinds import (
+    LEAF,
     below,
     check_differentiable,
     flatten,
@@ -37,7 +38,7 @@ class _Pass:
         f: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        which: tuple[int, ...],
+        which: Sequence[int],
         what: str,
     ) -> None:
         depth = state.depth
@@ -50,13 +51,23 @@ class _Pass:
             traced = list(args)
             self.plain = True
             for n in which:
-                given, tree = flatten(args[n])
-                plain = check_differentiable(given, what, n)
-                self.plain = self.plain and plain
-                leaves, boxes = new_leaves(given if plain else map(strip, given), tape)
+                x = args[n]
+                if type(x) is np.ndarray and x.dtype.kind in "fc":  # what follows, in short
+                    b = traced[n] = tape.leaf(x)
+                    self.inputs.append(x)
+                    self.leaves.append(b._payload)
+                    self.trees.append((LEAF, 1))
+                    continue
+                given, tree = flatten(x)
+                if not check_differentiable(given, what, n):
+                    self.plain = False
+                boxes = []
+                for v in given:
+                    b = tape.leaf(strip(v))
+                    boxes.append(b)
+                    self.leaves.append(b._payload)
                 traced[n] = unflatten(tree, boxes)
                 self.inputs += given
-                self.leaves += leaves
                 self.trees.append((tree, len(given)))
             self.out = f(*traced, **kwargs)
         finally:
@@ -70,7 +81,8 @@ class _Pass:
         out = []
         start = 0
         for tree, count in self.trees:
-            out.append(unflatten(tree, flat[start : start + count]))
+            part = flat[start] if tree is LEAF else unflatten(tree, flat[start : start + count])
+            out.append(part)
             start += count
         return out
 
@@ -107,13 +119,14 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     >>> pull(np.ones(2))
     (array([3., 4.]), array([1., 2.]))
     """
-    run = _Pass(f, primals, {}, tuple(range(len(primals))), "vjp")
+    run = _Pass(f, primals, {}, range(len(primals)), "vjp")
     out, aux = pair(run.out, "vjp") if has_aux else (run.out, None)
     outputs, tree = flatten(out)
+    roots, values = [], []
     for y in outputs or [out]:
-        one_output(y, "vjp")
-    roots = [run.tape.node_of(y) for y in outputs]
-    values = [below(y, run.tape) for y in outputs]
+        root = run.tape.node_of(y)
+        roots.append(root)
+        values.append(one_output(y, "vjp") if root is None else y._value)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         given, got = flatten(cotangent)
@@ -196,19 +209,24 @@ def value_and_grad(
         loss, aux = pair(run.out, what) if has_aux else (run.out, None)
         root = run.tape.node_of(loss)
         y = one_output(loss, what) if root is None else loss._value
-        shape, dtype, _ = got = shape_dtype(y)
-        if shape and got.size != 1:
-            raise TypeError(
-                f"{what}: the function must return one number, it returned shape {shape}. "
-                "Reduce it with np.mean or np.sum, or use vjp, jacobian or elementwise_grad."
-            )
-        _check_real(dtype, holomorphic, what)
+        if not isinstance(y, np.floating):  # what a sum is
+            _check_loss(y, holomorphic, what)
         grads = run.pull([root], [] if root is None else [one_like(y)], retain_graph=False)
         g = grads[0] if isinstance(argnums, int) else tuple(grads)
         value = leave(y, run.as_array)
         return ((value, run.result(aux)), g) if has_aux else (value, g)
 
     return named(f, wrapped, "value_and_grad")
+
+
+def _check_loss(y: Any, holomorphic: bool, what: str) -> None:
+    like = shape_dtype(y)
+    if like.shape and like.size != 1:
+        raise TypeError(
+            f"{what}: the function must return one number, it returned shape {like.shape}. "
+            "Reduce it with np.mean or np.sum, or use vjp, jacobian or elementwise_grad."
+        )
+    _check_real(like.dtype, holomorphic, what)
 
 
 def _check_real(dtype: np.dtype[Any], holomorphic: bool, what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 import gpugrad as gg
@@ -26,11 +27,11 @@ from gpugrad.compat.autograd.vector_space import (
 )
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.batching import Batch
-from gpugrad.core.box import Box, any_box, box
+from gpugrad.core.box import BOX_TYPES, Box, any_box, box
 from gpugrad.core.primitive import Primitive
 from gpugrad.core.tape import Leaf, Tape, backward
 from gpugrad.core.trace import deeper
-from gpugrad.device import common_device, on
+from gpugrad.device import HOST_TYPES, common_device, on
 from gpugrad.ops.complex import real
 from gpugrad.ops.indexing import getitem
 from gpugrad.ops.join import stack
@@ -78,25 +79,24 @@ class JVPNode(Node):
 class _Call:
     """One call: how arguments and result are made of the operands and outputs.
 
-    ``flat``: no argument is a container, so that each is one operand.
+    ``tree`` is the structure of the arguments; None where each is one operand.
     """
 
-    __slots__ = ("flat", "kwargs", "out", "tree")
+    __slots__ = ("kwargs", "out", "tree")
 
-    def __init__(self, tree: Any, flat: bool, kwargs: dict[str, Any]) -> None:
+    def __init__(self, tree: Any, kwargs: dict[str, Any]) -> None:
         self.tree = tree
-        self.flat = flat
         self.kwargs = kwargs
         self.out: Any = None
 
     def args(self, values: Sequence[Any]) -> Any:
         """The arguments, made of the operands."""
-        return tuple(values) if self.flat else unflatten(self.tree, values)
+        return tuple(values) if self.tree is None else unflatten(self.tree, values)
 
     def argnums(self, wanted: Sequence[bool]) -> tuple[int, ...]:
         """The arguments with a wanted operand in them."""
-        if self.flat:
-            return tuple([n for n, want in enumerate(wanted) if want])
+        if self.tree is None:
+            return tuple(itertools.compress(itertools.count(), wanted))
         rest = iter(wanted)
         return tuple(
             [
@@ -106,10 +106,10 @@ class _Call:
             ]
         )
 
-    def spread(self, argnums: Sequence[int], given: Sequence[Any]) -> list[Any]:
-        """An entry for each operand from containers for ``argnums``; None elsewhere."""
-        if self.flat:
-            return _place(argnums, given, self.tree.num_leaves)
+    def spread(self, argnums: Sequence[int], given: Sequence[Any], count: int) -> list[Any]:
+        """An entry for each of ``count`` operands from what ``argnums`` have; None elsewhere."""
+        if self.tree is None:
+            return _place(argnums, given, count)
         by_argument = dict(zip(argnums, given))
         out: list[Any] = []
         for n, part in enumerate(self.tree.children()):
@@ -128,12 +128,15 @@ class Function(UserPrimitive):
 
     def evaluate(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
         """Call the function on raw values, with their device current."""
-        if any_box(values):
-            return self(*values, **params)
         call: _Call = params["call"]
-        arrays = [v for v in values if hasattr(v, "dtype")]
-        with on(common_device(arrays, self.name)):
+        if _SINGLE.issuperset(map(type, values)):  # no box, and all of them on the host
             out = self.__wrapped__(*call.args(values), **call.kwargs)
+        elif any_box(values):
+            return self(*values, **params)
+        else:
+            arrays = [v for v in values if hasattr(v, "dtype")]
+            with on(common_device(arrays, self.name)):
+                out = self.__wrapped__(*call.args(values), **call.kwargs)
         leaves, call.out = flatten(out)
         return tuple(leaves)
 
@@ -150,7 +153,7 @@ class Function(UserPrimitive):
         return Primitive.plan(self, tracked, count)
 
     def _pull(self, g: Any, xs: Any, y: Any, needs: Any, call: _Call) -> list[Any]:
-        if any_box(g) or any_box(xs) or any_box(y):
+        if any_box((*g, *xs, *y)):
             rows = _by_rows(self._pull, (g, xs, y), (needs, call))
             if rows is not None:
                 return list(rows)
@@ -168,7 +171,7 @@ class Function(UserPrimitive):
         pulled = rule(argnums, unflatten(call.out, y), call.args(xs), call.kwargs)(
             unflatten(call.out, cotangent)
         )
-        leaves = call.spread(argnums, [_dense(c) for c in pulled])
+        leaves = call.spread(argnums, [_dense(c) for c in pulled], len(xs))
         return [_real_for_real(c, x) if need else None for c, x, need in zip(leaves, xs, needs)]
 
     def _push(self, ts: Any, xs: Any, y: Any, call: _Call) -> Any:
@@ -192,8 +195,7 @@ class Function(UserPrimitive):
             return transpose(pull, list(y), tuple([ts[i] for i in at]))
         argnums = call.argnums([t is not None for t in ts])
         full = [_zero(x) if t is None else t for t, x in zip(ts, xs)]
-        args = unflatten(call.tree, xs)
-        tangents = unflatten(call.tree, full)
+        args, tangents = call.args(xs), call.args(full)
         out = rule(
             argnums, [tangents[n] for n in argnums], unflatten(call.out, y), args, call.kwargs
         )
@@ -241,6 +243,10 @@ def _dense(c: Any) -> Any:
     return c.mut_add(c.vs.zeros()) if isinstance(getval(c), SparseObject) else c
 
 
+_SINGLE = {*HOST_TYPES, FunctionType} - {type(None)}
+"""Types besides boxes that are no containers for certain; None is one without elements."""
+
+
 def primitive(f: Callable[..., Any]) -> Any:
     """Make a function one operation that transforms do not look into.
 
@@ -262,10 +268,16 @@ def primitive(f: Callable[..., Any]) -> Any:
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        leaves, tree = flatten(args)
+        leaves: Sequence[Any] = args
+        tree = None
+        for a in args:
+            kind = type(a)
+            if kind not in BOX_TYPES and kind not in _SINGLE:  # it may be a container
+                leaves, tree = flatten(args)
+                break
         if not any_box(leaves):
             return f(*args, **kwargs)
-        call = _Call(tree, len(leaves) == len(args) and tree.is_one_level(), kwargs)
+        call = _Call(tree, kwargs)
         out = operation(*leaves, call=call)
         return unflatten(call.out, [fitting(o) for o in out])
 

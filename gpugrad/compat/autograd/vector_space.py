@@ -14,8 +14,9 @@ import numpy as np
 import gpugrad.numpy as gnp
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.under import NoArray
-from gpugrad.device import namespace, on, to_device
+from gpugrad.device import CPU, HOST_TYPES, namespace, on, to_device
 from gpugrad.ops.cast import is_inexact
+from gpugrad.ops.complex import is_complex
 from gpugrad.ops.creation import device_near, raw_of
 from gpugrad.transforms.kinds import flatten, unflatten
 
@@ -161,7 +162,7 @@ class ArrayVSpace(VSpace):
 
     def __init__(self, value: Any) -> None:
         self.shape, self.dtype, _ = shape_dtype(value)
-        self.device = device_near([value])
+        self.device = CPU if type(value) in HOST_TYPES else device_near([value])
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -295,6 +296,9 @@ class ContainerVSpace(VSpace):
         return self._map(lambda part, a: part.covector(a), x)
 
 
+_CONTAINERS = (tuple, list, dict)
+
+
 def vspace(value: Any) -> VSpace:
     """The vector space of a value.
 
@@ -309,14 +313,14 @@ def vspace(value: Any) -> VSpace:
     maker = VSpace.mappings.get(type(raw))
     if maker is not None:
         return maker(raw)
-    if isinstance(raw, tuple | list | dict):
+    if isinstance(raw, _CONTAINERS):
         return ContainerVSpace(value)
     if not is_number(raw):
         raise TypeError(
             f"there is no vector space for a value of {_kind(raw)}: vectors are floating-point or "
             "complex arrays and numbers, containers of them, and types with a registered VSpace"
         )
-    return (ComplexArrayVSpace if shape_dtype(value).dtype.kind == "c" else ArrayVSpace)(value)
+    return (ComplexArrayVSpace if is_complex(raw) else ArrayVSpace)(value)
 
 
 def is_number(raw: Any) -> bool:
