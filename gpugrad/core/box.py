@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
@@ -71,8 +71,17 @@ class Hold:
     __slots__ = ("__weakref__",)
 
 
-# By the id of the memory's owner, which lives as long as the residual that needs it.
-_holds: WeakValueDictionary[int, Hold] = WeakValueDictionary()
+class _HoldRef(ref[Hold]):
+    """A weak reference to a claim, and the key under which it stands in ``_holds``."""
+
+    __slots__ = ("key",)
+
+    key: int
+
+
+# By the id of the memory's owner, which lives as long as the residual that needs it. A
+# WeakValueDictionary would be this at three times the price, and tapes make claims all the time.
+_holds: dict[int, _HoldRef] = {}
 _lent: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
@@ -98,15 +107,25 @@ def is_lent(raw: Any) -> bool:
 def hold(raw: Any) -> Hold:
     """Claim the memory of ``raw`` for a residual, for as long as the claim lives."""
     key = id(_owner(raw))
-    found = _holds.get(key)
+    held = _holds.get(key)
+    found = None if held is None else held()
     if found is None:
-        found = _holds[key] = Hold()
+        found = Hold()
+        held = _holds[key] = _HoldRef(found, _released)
+        held.key = key
     return found
+
+
+def _released(held: _HoldRef) -> None:
+    now = _holds.pop(held.key, None)
+    if now is not None and now is not held:  # the memory was claimed anew in the meantime
+        _holds[held.key] = now
 
 
 def is_held(raw: Any) -> bool:
     """Whether a residual needs the memory of ``raw`` unchanged."""
-    return bool(_holds) and id(_owner(raw)) in _holds
+    held = _holds.get(id(_owner(raw))) if _holds else None
+    return held is not None and held() is not None
 
 
 def any_box(values: Sequence[Any]) -> bool:

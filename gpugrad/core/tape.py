@@ -225,6 +225,7 @@ def backward(
     retain_graph: bool = False,
     lift: Tape | None = None,
     watch: Callable[[Node, Any], None] | None = None,
+    among: frozenset[int] | None = None,
 ) -> dict[Leaf, Any]:
     """Carry cotangents from ``roots`` back to the leaves.
 
@@ -240,6 +241,8 @@ def backward(
         The tape to record the backward pass on (``create_graph``); None records nothing here.
     watch
         Called with each node and the whole cotangent of its output.
+    among
+        What `between` found: the numbers of the nodes that cotangents are wanted of; None: all.
 
     Returns
     -------
@@ -249,7 +252,14 @@ def backward(
     """
     if autocasting and state.casting is not None:
         with casting(None):  # a derivative keeps the dtypes of its function
-            return backward(roots, cotangents, retain_graph=retain_graph, lift=lift, watch=watch)
+            return backward(
+                roots,
+                cotangents,
+                retain_graph=retain_graph,
+                lift=lift,
+                watch=watch,
+                among=among,
+            )
     pending: dict[int, tuple[Node, Any]] = {}
     owned: set[int] = set()  # cotangents whose buffer was allocated here: added to in place
     heap: list[int] = []
@@ -280,7 +290,7 @@ def backward(
         if not heap:
             break
         node, g = pending.pop(heappop(heap))
-        plan = node.plan
+        pull = node.plan.pull if among is None else _pull_among(node, among)
         if watch is not None:
             watch(node, g)
         saved = node.saved
@@ -290,9 +300,9 @@ def backward(
             saved = lift.lift(node, saved)
         if type(g) not in HOST_TYPES:  # rules are plain CuPy arithmetic: on the array's device
             with on(device_under(g)):
-                pulled = plan.pull(g, saved)
+                pulled = pull(g, saved)
         else:
-            pulled = plan.pull(g, saved)
+            pulled = pull(g, saved)
         parents = node.parents
         if not retain_graph:
             node.saved = None
@@ -304,6 +314,40 @@ def backward(
         for node, g in pending.values():
             watch(node, g)
     return dict(pending.values())  # type: ignore[arg-type]
+
+
+def between(roots: Sequence[Node | None], leaves: Iterable[Leaf]) -> frozenset[int]:
+    """The numbers of the nodes by which ``roots`` come from some of ``leaves``."""
+    seen: dict[int, Node] = {}
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node is not None and node.id not in seen:
+            seen[node.id] = node
+            stack += node.parents
+    found = {leaf.id for leaf in leaves}
+    for key in sorted(seen, reverse=True):  # parents first
+        for parent in seen[key].parents:
+            if parent is not None and parent.id in found:
+                found.add(key)
+                break
+    return frozenset(found)
+
+
+def _pull_among(node: Node, among: frozenset[int]) -> Callable[[Any, Any], Any]:
+    """`Plan.pull` of a node without the cotangents of operands that are not ``among`` these."""
+    plan, tracked, at = node.plan, 0, []
+    for i, parent in enumerate(node.parents):
+        if parent is not None:
+            tracked += 1
+            if parent.id in among:
+                at.append(i)
+    if len(at) == tracked:
+        return plan.pull
+    if plan.joint is not None:
+        return lambda g, saved: [(i, c) for i, c in plan.pull(g, saved) if i in at]
+    rules = [(i, rule, spots) for i, rule, spots in plan.rules if i in at]
+    return lambda g, saved: [(i, rule(g, *[saved[j] for j in spots])) for i, rule, spots in rules]
 
 
 def _add(held: Any, g: Any, owned: bool) -> Any:

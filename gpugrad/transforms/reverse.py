@@ -9,7 +9,7 @@ import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import any_box, strip
-from gpugrad.core.tape import Leaf, Tape, backward
+from gpugrad.core.tape import Leaf, Tape, backward, between
 from gpugrad.core.trace import state
 from gpugrad.cotangents import one_like
 from gpugrad.transforms.kinds import (
@@ -31,7 +31,7 @@ from gpugrad.transforms.kinds import (
 class _Pass:
     """One forward pass under a tape, with what a backward pass needs."""
 
-    __slots__ = ("as_array", "inputs", "leaves", "out", "plain", "tape", "trees")
+    __slots__ = ("among", "as_array", "inputs", "leaves", "out", "plain", "tape", "trees")
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class _Pass:
         finally:
             state.depth = depth
         self.as_array = not self.plain and any_box(self.inputs)
+        self.among: dict[int, frozenset[int]] = {}
 
     def pull(self, roots: Sequence[Any], cotangents: list[Any], retain_graph: bool) -> list[Any]:
         """Gradients for each differentiated argument from the cotangents of ``roots``."""
@@ -85,6 +86,17 @@ class _Pass:
             out.append(part)
             start += count
         return out
+
+    def pull_one(self, n: int, roots: Sequence[Any], cotangents: list[Any]) -> Any:
+        """The gradient for the differentiated argument number ``n`` alone; keeps the graph."""
+        tree, count = self.trees[n]
+        start = sum([before for _, before in self.trees[:n]])
+        leaves = self.leaves[start : start + count]
+        if n not in self.among:
+            self.among[n] = between(roots, leaves)
+        reached = backward(roots, cotangents, retain_graph=True, among=self.among[n])
+        inputs = self.inputs[start : start + count]
+        return unflatten(tree, gradients(map(reached.get, leaves), inputs, cotangents, self.plain))
 
     def result(self, out: Any) -> Any:
         """An output of the function as the caller sees it."""
@@ -109,6 +121,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     tuple
         ``(out, pull)`` or ``(out, pull, aux)``. ``pull(cotangent)`` takes a pytree like ``out``
         and returns a tuple with a cotangent for each primal; it may be called again.
+        ``pull(cotangent, argnum)`` returns that of one primal and computes no other.
 
     Examples
     --------
@@ -118,6 +131,8 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     array([3., 8.])
     >>> pull(np.ones(2))
     (array([3., 4.]), array([1., 2.]))
+    >>> pull(np.ones(2), 1)
+    array([1., 2.])
     """
     run = _Pass(f, primals, {}, range(len(primals)), "vjp")
     out, aux = pair(run.out, "vjp") if has_aux else (run.out, None)
@@ -128,11 +143,13 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         roots.append(root)
         values.append(one_output(y, "vjp") if root is None else y._value)
 
-    def pull(cotangent: Any) -> tuple[Any, ...]:
+    def pull(cotangent: Any, argnum: int | None = None) -> Any:
         given, got = flatten(cotangent)
         if got is not tree and got != tree:
             raise ValueError(f"vjp: a cotangent of structure {got} for an output of {tree}")
         cotangents = [seed(y, g, "vjp") for y, g in zip(values, given)]
+        if argnum is not None:
+            return run.pull_one(select(argnum, len(primals), "vjp")[0], roots, cotangents)
         return tuple(run.pull(roots, cotangents, retain_graph=True))
 
     value = unflatten(tree, [leave(v, run.as_array) for v in values])

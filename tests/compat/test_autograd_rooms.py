@@ -204,6 +204,47 @@ def test_fixed_point(device):
     )
 
 
+def test_fixed_point_of_many_steps_by_a_matrix_to_the_second_order(device):
+    w, b = numpy.array([[0.3, -0.2], [0.1, 0.25]]), numpy.array([1.0, -2.0])
+    along = to_device(numpy.array([[0.5, 2.0], [-1.0, 0.7]]), device)
+
+    def step(a):
+        return lambda x: np.dot(a[0], x) + a[1]
+
+    def distance(x, y):
+        return np.max(np.abs(x - y))
+
+    def iterated(w, b):
+        return np.sum(fixed_point(step, (w, b), b, distance, 1e-14) ** 3)
+
+    def solved(w, b):
+        return np.sum(np.linalg.solve(np.eye(2) - w, b) ** 3)
+
+    both = to_device(w, device), to_device(b, device)
+    for argnum in (0, 1):
+        numpy.testing.assert_allclose(
+            host(grad(iterated, argnum)(*both)), grad(solved, argnum)(w, b), rtol=1e-10
+        )
+    second = grad(lambda w, b: np.sum(grad(iterated)(w, b) * along), (0, 1))(*both)
+    expected = grad(lambda w, b: np.sum(grad(solved)(w, b) * host(along)), (0, 1))(w, b)
+    for found, right in zip(second, expected, strict=True):
+        numpy.testing.assert_allclose(host(found), right, rtol=1e-9)
+
+
+def test_fixed_point_traces_the_step_once_for_a_derivative():
+    traced = []
+
+    def step(a):
+        def f(x):
+            traced.append(isbox(x) or isbox(a))
+            return (x + a / x) / 2
+
+        return f
+
+    grad(lambda a: fixed_point(step, a, 1.0, lambda x, y: abs(x - y), 1e-12))(2.0)
+    assert sum(traced) == 1
+
+
 @pytest.mark.parametrize("optimize", [sgd, rmsprop, adam])
 def test_optimizers(optimize, device):
     goal = {"a": to_device(X, device), "b": [to_device(numpy.array(2.0), device)]}

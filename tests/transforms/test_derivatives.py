@@ -119,6 +119,42 @@ def test_pull_and_push_again():
     assert sorted(value) == ["h", "more"]
 
 
+def test_a_pull_to_one_primal_alone():
+    _, pull = gg.vjp(lambda p, x: model(np, p, x), P, X)
+    one = {"h": np.ones(2), "more": [1.0, np.ones((2, 3))]}
+    both = pull(one)
+    for argnum in (0, 1, -1):
+        same(pull(one, argnum), both[argnum])
+    same(pull(one), both)
+    with pytest.raises(ValueError, match="argnums=2 for a call with 2 arguments"):
+        pull(one, 2)
+
+
+def test_a_pull_to_one_primal_computes_no_other_cotangent():
+    before = []
+
+    @gg.custom_vjp
+    def doubled(x):
+        return 2 * x
+
+    doubled.defvjp(lambda x: (2 * x, None), lambda kept, g: (before.append(g) or 2 * g,))
+    with np.errstate(invalid="ignore"):
+        _, pull = gg.vjp(lambda a, x: doubled(a) * x, np.ones(2), np.array([1.0, np.inf]))
+        pull(np.array([1.0, 0.0]), 1)
+        assert not before
+        with gg.debug(nans=True):  # 0 times infinity is the cotangent of the other factor
+            np.testing.assert_array_equal(pull(np.array([1.0, 0.0]), 1), [2, 0])
+            with pytest.raises(gg.NonFiniteError, match="multiply"):
+                pull(np.array([1.0, 0.0]), 0)
+        pull(np.ones(2), 0)
+    assert len(before) == 1
+
+
+def test_a_pull_to_one_operand_of_a_rule_for_all():
+    _, pull = gg.vjp(lambda a, x: np.concatenate([a, x]), X, 2 * Y)
+    np.testing.assert_array_equal(pull(np.arange(6.0), 1), [3, 4, 5])
+
+
 def test_outputs_that_depend_on_nothing():
     np.testing.assert_array_equal(gg.grad(lambda x: 3.0)(X), 0 * X)
     np.testing.assert_array_equal(gg.grad(lambda x, y: np.sum(x), 1)(X, Y), 0 * Y)

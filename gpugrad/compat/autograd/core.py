@@ -434,6 +434,14 @@ def make_vjp(fun: Callable[[Any], Any], x: Any) -> tuple[Callable[[Any], Any], A
     return lambda g: pull(g)[0], out
 
 
+def make_vjp_of_two(fun: Callable[[Any, Any], Any], x: Any, y: Any) -> Callable[..., Any]:
+    """The function that pulls a cotangent back through ``fun``: to both arguments or to one."""
+    if not holds_registered((x, y)):
+        return gg.vjp(fun, x, y)[1]  # type: ignore[no-any-return]
+    vjp, _ = make_vjp(lambda both: fun(*both), (x, y))
+    return lambda g, argnum=None: vjp(g) if argnum is None else vjp(g)[argnum]
+
+
 def _make_vjp_of_objects(fun: Callable[[Any], Any], leaves: list[Any], tree: Any) -> Any:
     """As `make_vjp`, where objects of registered types are among the leaves."""
     with deeper() as level:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpugrad.compat.autograd.core import defvjp, make_vjp, primitive, vspace
+from gpugrad.compat.autograd.core import defvjp, make_vjp_of_two, primitive, vspace
 
 
 @primitive
@@ -39,17 +39,27 @@ def fixed_point(
 def _vjp(ans: Any, f: Any, a: Any, x0: Any, distance: Any, tol: float) -> Callable[[Any], Any]:
     """At the fixed point x = f(a)(x): the cotangent solves c = g + c·∂f/∂x, again a fixed point.
 
-    The first step from zero would give g, so g is where it starts.
+    The first step from zero would give g, so g is where it starts. One trace of the step by both
+    ``a`` and ``x`` serves the iteration and the end.
     """
     add = vspace(ans).add
 
-    def adjoint(parameters: Any) -> Callable[[Any], Any]:
-        a, x, g = parameters
-        pull_x, _ = make_vjp(f(a), x)
-        return lambda c: add(pull_x(c), g)
+    def trace(a: Any, x: Any) -> Callable[..., Any]:
+        return make_vjp_of_two(lambda a, x: f(a)(x), a, x)
 
-    pull_a, _ = make_vjp(lambda a: f(a)(ans), a)
-    return lambda g: pull_a(fixed_point(adjoint, (a, ans, g), g, distance, tol))
+    pull = trace(a, ans)
+
+    def adjoint(parameters: Any) -> Callable[[Any], Any]:
+        at, x, g = parameters
+        back = pull if at is a and x is ans else trace(at, x)  # others to differentiate again
+
+        def step(c: Any) -> Any:
+            # Newton's iteration has one step, for which it does not pay to find what leads to x.
+            return add(back(c)[1] if c is g else back(c, 1), g)
+
+        return step
+
+    return lambda g: pull(fixed_point(adjoint, (a, ans, g), g, distance, tol))[0]
 
 
 defvjp(fixed_point, None, _vjp, None)
