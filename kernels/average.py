@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from gpugrad.kernels.many import (
+    PLAIN,
     addresses,
     blocks,
     by_dtype,
@@ -290,12 +291,12 @@ def _quick(
     """The common case on the CPU, looked at array by array in compiled code; or False."""
     first = lists[0][0] if out is None else out[0]
     dtype = getattr(first, "dtype", None)
-    if type(first) is not np.ndarray or dtype not in (np.float32, np.float64):
+    if type(first) is not np.ndarray or dtype not in PLAIN:
         return False
     from gpugrad.kernels.cpu import headers
 
     everything = [*lists] if out is None else [*lists, out]
-    found = headers.read(everything, [dtype] * len(everything))
+    found = headers.read(everything, dtype)
     if found is None:
         return False
     if summary is not None:
@@ -361,7 +362,7 @@ def _loop(
     divisor = a.type(count) if unscale is None else a.type(count) * _number(unscale, a)
     partials = np.empty((table.chunks, 2) if summary is not None else (0, 0), a)
     # Seen: 0.03 ns for each byte that is read.
-    work = 0.03 * a.itemsize * (count + 1) * int(sizes.sum())
+    work = 0.03 * a.itemsize * (count + 1) * table.total
     args = (weights[:0], sources, to, *table[:3], count, samples, add, weights, divisor, partials)
     threads.run(loops.average, table.chunks, work, *args)
     return partials

@@ -17,6 +17,9 @@ NARROW = ("float16", "bfloat16")
 
 FLOATS = (*NARROW, "float32", "float64")
 
+PLAIN = (np.dtype(np.float32), np.dtype(np.float64))
+"""Dtypes in which loops on the CPU compute. Dtypes are found sooner among dtypes than by class."""
+
 
 class Layout(NamedTuple):
     """The chunks of arrays of given sizes; tables on the host, or on the current device.
@@ -31,6 +34,8 @@ class Layout(NamedTuple):
         For each chunk the array it is of.
     chunks
         How many there are.
+    total
+        Elements of all arrays.
     ticket
         On CUDA a zero with which blocks find out who is the last; else None.
     """
@@ -39,6 +44,7 @@ class Layout(NamedTuple):
     first: Any
     owner: Any
     chunks: int
+    total: int
     ticket: Any
 
 
@@ -48,7 +54,7 @@ def _host_layout(sizes: tuple[int, ...]) -> Layout:
     counts = -(-lengths // CHUNK)
     first = np.cumsum(counts) - counts
     owner = np.repeat(np.arange(len(sizes), dtype=np.int32), counts)
-    return Layout(lengths, first, owner, len(owner), None)
+    return Layout(lengths, first, owner, len(owner), sum(sizes), None)
 
 
 @lru_cache(maxsize=256)
@@ -57,7 +63,7 @@ def _cuda_layout(sizes: tuple[int, ...], where: Hashable) -> Layout:
 
     host = _host_layout(sizes)
     lengths, first, owner = [cupy.asarray(table) for table in host[:3]]
-    return Layout(lengths, first, owner, host.chunks, cupy.zeros(1, np.int32))
+    return Layout(lengths, first, owner, host.chunks, host.total, cupy.zeros(1, np.int32))
 
 
 def layout(arrays: Sequence[Any], each: Callable[[Any], int] = lambda a: int(a.size)) -> Layout:

@@ -38,6 +38,7 @@ import numpy as np
 from gpugrad.kernels.many import (
     FLOATS,
     NARROW,
+    PLAIN,
     addresses,
     blocks,
     by_dtype,
@@ -63,16 +64,17 @@ class Common(TypedDict, total=False):
     skip: Any
 
 
+INT64 = np.dtype(np.int64)
+
+
 def check_common(name: str, common: Common) -> None:
     """Refuse options that no step has, and those that are not what they must be."""
-    for option in common:
+    for option, value in common.items():
         if option not in Common.__annotations__:
             raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
-    for option in ("lr", "unscale", "skip"):
-        if getattr(common.get(option), "size", 1) != 1:
+        if option in ("lr", "unscale", "skip") and getattr(value, "size", 1) != 1:
             raise ValueError(
-                f"{name}: {option} is a number or an array of one element, got one of "
-                f"{common[option].shape}"  # type: ignore[literal-required]
+                f"{name}: {option} is a number or an array of one element, got one of {value.shape}"  # type: ignore[attr-defined]
             )
     summary = common.get("summary")
     if summary is not None and summary.shape != (2,):
@@ -323,9 +325,9 @@ def _update(
     common: Common,
     rows: tuple[int, ...] = (),
 ) -> None:
-    lists = [list(params), list(grads), *[list(s) for s in states]]
+    lists = [a if type(a) is list else list(a) for a in (params, grads, *states)]
     check_common(name, common)
-    if step.dtype != np.int64 or step.size != 1:
+    if step.dtype != INT64 or step.size != 1:
         raise ValueError(f"step is an int64 array of one element, got {step.dtype}{step.shape}")
     if lists[0]:
         together(name, [[lists[0][0], step]])
@@ -359,11 +361,11 @@ def _quick(lists: list[list[Any]]) -> tuple[Any, Any] | None:
     if not lists[0] or type(lists[0][0]) is not np.ndarray:
         return None
     dtype = lists[0][0].dtype
-    if dtype not in (np.float32, np.float64):
+    if dtype not in PLAIN:
         return None
     from gpugrad.kernels.cpu import headers
 
-    found: tuple[Any, Any] | None = headers.read(lists, [dtype] * len(lists))
+    found: tuple[Any, Any] | None = headers.read(lists, dtype)
     return found
 
 
@@ -383,7 +385,7 @@ def _check(lists: Sequence[Sequence[Any]]) -> None:
 
 
 def _number(value: Any) -> float:
-    return float(np.asarray(value).reshape(()))
+    return value if type(value) is float else float(np.asarray(value).reshape(()))
 
 
 def _host(
@@ -424,14 +426,14 @@ def _loop(
     scale = scale_of(common)
     if scale is None:
         return False
-    number = int(step.reshape(())) + 1
+    number = step.item() + 1
     numbers = np.array(host(scale, _number(common.get("lr", rate)), number), a)
     places = host_layout(sizes)
     # Seen: 0.03 ns for each byte that is read or written.
-    work = 0.03 * a.itemsize * (2 * len(table) - 1) * int(sizes.sum())
+    work = 0.03 * a.itemsize * (2 * len(table) - 1) * places.total
     args = (table, *places[:3], numbers, *rows)
     threads.run(getattr(loops, loop), places.chunks, work, *args)
-    step += 1
+    step.fill(number)
     return True
 
 

@@ -3,7 +3,8 @@
 Asking 900 arrays for address, shape, dtype and flags takes Python a millisecond, longer than many a
 step takes to compute. The answers stand at the beginning of each array object, in the C structure
 that NumPy's binary interface lays down for extension modules (``PyArrayObject_fields``):
-the object's own header, then ``data, nd, dimensions, strides, base, descr, flags``.
+the object's own header, then ``data, nd, dimensions, strides, base, descr, flags``. Where the array
+objects are stands in the list of them (``PyListObject``): its header, its length, then ``ob_item``.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from gpugrad.kernels.cpu.pointers import elements
 _FIELDS = object.__basicsize__
 """Where the structure begins: behind the reference count and the type."""
 
+_ITEMS = object.__basicsize__ + 8
+"""Where a list says where its items are: behind its length too."""
+
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _read(
-    objects: Any, lists: int, kind: int, dtypes: Any, fields: int, table: Any, sizes: Any
-) -> bool:
+def _read(items: int, kind: int, dtype: int, fields: int, table: Any, sizes: Any) -> bool:
     """Fill ``table`` with addresses and ``sizes``; whether all arrays are as they must be."""
-    count = len(sizes)
-    word = objects
+    lists, count = table.shape
+    word = sizes
+    objects = elements(np.uint64(elements(np.uint64(items), 0, 1, word)[0]), 0, lists * count, word)
     for t in range(count):
         shape = elements(np.uint64(objects[t] + fields), 0, 3, word)
         nd = shape[1] & 0xFFFFFFFF
@@ -36,7 +39,7 @@ def _read(
                 return False
             own = elements(np.uint64(at + fields), 0, 7, word)
             orderly = own[6] & 0x0101  # the flags of C order and of alignment
-            if orderly != 0x0101 or own[5] != dtypes[k]:
+            if orderly != 0x0101 or own[5] != dtype:
                 return False
             if (own[1] & 0xFFFFFFFF) != nd:
                 return False
@@ -52,18 +55,17 @@ def _read(
     return True
 
 
-def read(lists: Sequence[Sequence[Any]], dtypes: Sequence[Any]) -> tuple[Any, Any] | None:
+def read(lists: Sequence[Sequence[Any]], dtype: Any) -> tuple[Any, Any] | None:
     """Addresses by (list, array) and the arrays' sizes.
 
     None unless array ``t`` has one shape in all lists, and each array is NumPy's own class,
-    aligned, in C order, and of the dtype that ``dtypes`` has for its list.
+    aligned, in C order, and of the dtype.
     """
     count = len(lists[0])
-    if any(len(arrays) != count for arrays in lists):
+    if {*map(len, lists)} != {count}:
         return None
-    objects = np.fromiter(map(id, chain.from_iterable(lists)), np.int64, len(lists) * count)
+    objects = list(chain.from_iterable(lists))
     table, sizes = np.empty((len(lists), count), np.uint64), np.empty(count, np.int64)
-    kinds = np.array([id(d) for d in dtypes], np.int64)
-    if not _read(objects, len(lists), id(np.ndarray), kinds, _FIELDS, table, sizes):
+    if not _read(id(objects) + _ITEMS, id(np.ndarray), id(dtype), _FIELDS, table, sizes):
         return None
     return table, sizes

@@ -7,8 +7,11 @@ as the helpers do, and when none is left it waits only for those that are in wor
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
 import os
+import sys
 from collections.abc import Callable
 from functools import cache, lru_cache
 from queue import SimpleQueue
@@ -92,9 +95,9 @@ def _share(loop: Callable[..., Any], items: int, work: float, *args: Any) -> Non
             count += 1
         return count
 
-    jobs = _helpers(os.getpid())
+    jobs, core = _helpers(os.getpid()), _core()
     for _ in range(threads - 1):
-        jobs.put((take, ended))
+        jobs.put((core, take, ended))
     done = take()
     while done < len(parts):  # helpers that have found no part left are not waited for
         found = ended.get()
@@ -117,7 +120,28 @@ def _cut(items: int, threads: int, least: int) -> list[tuple[int, int]]:
     return parts
 
 
-Jobs = SimpleQueue[tuple[Callable[[], int], "SimpleQueue[int | BaseException]"]]
+if sys.platform == "linux":
+    _core: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
+
+    def _leave(core: int) -> None:
+        """Go to another core than ``core``, where the caller is at work, and stay off it.
+
+        Linux wakes a helper on its caller's core, to take turns there, where it looks for no idle
+        core after busy times, or takes one of a virtual machine that sleeps for a busy one.
+        """
+        if _core() == core:
+            with contextlib.suppress(OSError):  # there is no other, or the system forbids it
+                os.sched_setaffinity(0, os.sched_getaffinity(os.getpid()) - {core})
+else:
+
+    def _core() -> int:
+        return -1
+
+    def _leave(core: int) -> None:
+        """Stay: it is not known which core this is."""
+
+
+Jobs = SimpleQueue[tuple[int, Callable[[], int], "SimpleQueue[int | BaseException]"]]
 
 
 @cache
@@ -134,8 +158,9 @@ def _help(jobs: Jobs) -> None:
         _work(*jobs.get())
 
 
-def _work(take: Callable[[], int], ended: SimpleQueue[int | BaseException]) -> None:
+def _work(core: int, take: Callable[[], int], ended: SimpleQueue[int | BaseException]) -> None:
     """In a function of its own: a thread that waits holds no array."""
+    _leave(core)
     try:
         ended.put(take())
     except BaseException as error:

@@ -20,7 +20,7 @@ def lists():
 
 def test_addresses_and_sizes():
     arrays = lists()
-    table, sizes = headers.read(arrays, [FLOAT] * 3)
+    table, sizes = headers.read(arrays, FLOAT)
     want = [[a.__array_interface__["data"][0] for a in row] for row in arrays]
     assert table.tolist() == want
     assert sizes.tolist() == [a.size for a in arrays[0]]
@@ -28,7 +28,7 @@ def test_addresses_and_sizes():
 
 def test_a_view_is_where_it_begins():
     base = np.zeros(10, "f4")
-    table, sizes = headers.read([[base[3:7]]], [FLOAT])
+    table, sizes = headers.read([[base[3:7]]], FLOAT)
     assert table[0, 0] == base.__array_interface__["data"][0] + 12
     assert sizes.tolist() == [4]
 
@@ -53,12 +53,12 @@ def test_others_are_not_read(odd):
     for k in range(3):
         arrays = lists()
         arrays[k][0] = odd
-        assert headers.read(arrays, [FLOAT] * 3) is None
-    assert headers.read([*lists(), []], [FLOAT] * 4) is None
+        assert headers.read(arrays, FLOAT) is None
+    assert headers.read([*lists(), []], FLOAT) is None
 
 
-def test_dtypes_by_list():
+def test_one_dtype_for_all():
     arrays = lists()
     arrays[1] = [a.astype("f8") for a in arrays[1]]
-    assert headers.read(arrays, [FLOAT, np.dtype("f8"), FLOAT]) is not None
-    assert headers.read(arrays, [FLOAT, FLOAT, FLOAT]) is None
+    assert headers.read(arrays, FLOAT) is None
+    assert headers.read(arrays[1:2], np.dtype("f8")) is not None
