@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -173,21 +174,25 @@ def _on(trace: Trace, a: Any) -> bool:
 class _Pick:
     """The plan of a node that stands for one output of an operation with several."""
 
-    __slots__ = ("count", "index")
+    __slots__ = ("after", "before", "index")
     keep = variadic = ()
 
     def __init__(self, index: int, count: int) -> None:
         self.index = index
-        self.count = count
+        self.before = (None,) * index
+        self.after = (None,) * (count - index - 1)
 
-    def pull(self, g: Any, saved: Sequence[Any]) -> list[tuple[int, Any]]:
-        return [(0, tuple([g if i == self.index else None for i in range(self.count)]))]
+    def pull(self, g: Any, saved: Sequence[Any]) -> Sequence[tuple[int, Any]]:
+        return ((0, (*self.before, g, *self.after)),)
+
+
+_pick = cache(_Pick)
 
 
 def _output(node: Node, index: int, count: int) -> Node:
     out = Node()
     out.id = next(_ids)
-    out.plan = _Pick(index, count)  # type: ignore[assignment]
+    out.plan = _pick(index, count)  # type: ignore[assignment]
     out.parents = (node,)
     out.saved = ()
     return out
@@ -298,11 +303,11 @@ def backward(
             saved = _restore(saved)
         if lift is not None:
             saved = lift.lift(node, saved)
-        if type(g) not in HOST_TYPES:  # rules are plain CuPy arithmetic: on the array's device
-            with on(device_under(g)):
-                pulled = pull(g, saved)
-        else:
+        if type(g) in HOST_TYPES or (type(g) is tuple and HOST_TYPES.issuperset(map(type, g))):
             pulled = pull(g, saved)
+        else:
+            with on(device_under(g)):  # rules are plain CuPy arithmetic: on the array's device
+                pulled = pull(g, saved)
         parents = node.parents
         if not retain_graph:
             node.saved = None

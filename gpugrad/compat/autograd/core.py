@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
+import numpy as np
+
 import gpugrad as gg
 from gpugrad.compat.autograd import deprecated
 from gpugrad.compat.autograd.boxes import (
@@ -240,11 +242,22 @@ def _by_rows(rule: Rule, groups: Sequence[Any], rest: Sequence[Any]) -> Any:
 
 def _dense(c: Any) -> Any:
     """A cotangent as a whole: what is given as an addition is added to zeros."""
+    if type(c) is np.ndarray:
+        return c
     return c.mut_add(c.vs.zeros()) if isinstance(getval(c), SparseObject) else c
 
 
 _SINGLE = {*HOST_TYPES, FunctionType} - {type(None)}
 """Types besides boxes that are no containers for certain; None is one without elements."""
+
+
+def _plain(args: Sequence[Any]) -> bool:
+    """Whether there is no box in the arguments for certain, nor in tuples among them."""
+    for a in args:
+        kind = type(a)
+        if kind not in _SINGLE and not (kind is tuple and _plain(a)):
+            return False
+    return True
 
 
 def primitive(f: Callable[..., Any]) -> Any:
@@ -268,18 +281,20 @@ def primitive(f: Callable[..., Any]) -> Any:
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if _plain(args):
+            return f(*args, **kwargs)
         leaves: Sequence[Any] = args
         tree = None
         for a in args:
             kind = type(a)
             if kind not in BOX_TYPES and kind not in _SINGLE:  # it may be a container
                 leaves, tree = flatten(args)
+                if not any_box(leaves):
+                    return f(*args, **kwargs)
                 break
-        if not any_box(leaves):
-            return f(*args, **kwargs)
         call = _Call(tree, kwargs)
-        out = operation(*leaves, call=call)
-        return unflatten(call.out, [fitting(o) for o in out])
+        out = operation.bind(leaves, {"call": call})
+        return unflatten(call.out, map(fitting, out))
 
     wrapped.__name__ = operation.__name__
     wrapped.fun = f  # type: ignore[attr-defined]
@@ -342,7 +357,7 @@ def defvjp(fun: Any, *vjpmakers: Rule | None, argnums: Sequence[int] | None = No
     makers = _by_argnum(vjpmakers, argnums, "VJP", fun)
 
     def of_one(argnum: int, ans: Any, args: Any, kwargs: Any) -> Any:
-        maker = _found(makers, argnum, "VJP", fun)
+        maker = makers.get(argnum) or _found(makers, argnum, "VJP", fun)
         if maker is None:
             return lambda g: vspace(args[argnum]).zeros()
         return maker(ans, *args, **kwargs)

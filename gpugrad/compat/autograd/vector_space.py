@@ -296,9 +296,6 @@ class ContainerVSpace(VSpace):
         return self._map(lambda part, a: part.covector(a), x)
 
 
-_CONTAINERS = (tuple, list, dict)
-
-
 def vspace(value: Any) -> VSpace:
     """The vector space of a value.
 
@@ -313,7 +310,9 @@ def vspace(value: Any) -> VSpace:
     maker = VSpace.mappings.get(type(raw))
     if maker is not None:
         return maker(raw)
-    if isinstance(raw, _CONTAINERS):
+    if type(raw) is np.ndarray and raw.dtype.kind == "f":  # what follows, in short
+        return ArrayVSpace(value)
+    if isinstance(raw, tuple | list | dict):
         return ContainerVSpace(value)
     if not is_number(raw):
         raise TypeError(

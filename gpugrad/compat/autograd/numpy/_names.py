@@ -11,7 +11,7 @@ import numpy as np
 
 import gpugrad.numpy as gnp
 from gpugrad.calling import match
-from gpugrad.core.box import BOX_TYPES, strip
+from gpugrad.core.box import BOX_TYPES, any_box, strip
 from gpugrad.device import default_device, is_cuda, namespace, on
 from gpugrad.dispatch import functions, ufuncs
 from gpugrad.ops.operands import as_arrays
@@ -91,6 +91,8 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
 
     @functools.wraps(theirs)
     def serve(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and type(args[0]) is np.ndarray:  # what follows, in short
+            return theirs(*args, **kwargs)
         boxed = lists = False
         for a in args:
             kind = type(a)
@@ -98,11 +100,12 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
                 boxed = True
             elif kind is list or kind is tuple:
                 lists = True
-        if lists and (boxed or any(gathers(a) for a in args)):
+        if several and lists and _ARRAYS.issuperset(map(type, args[0])):
+            boxed = any_box(args[0])
+        elif lists and (boxed or any(gathers(a) for a in args)):
             if several:
                 boxed = holds_box(args[0])
-                if not _ARRAYS.issuperset(map(type, args[0])):
-                    args = (as_arrays(*[_joined(v) for v in args[0]]), *args[1:])
+                args = (as_arrays(*[_joined(v) for v in args[0]]), *args[1:])
             elif name != "einsum":
                 args = (*as_arrays(*[_joined(v) for v in args[:count]]), *args[count:])
             elif isinstance(args[0], str):  # else the lists are subscripts
