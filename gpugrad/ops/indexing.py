@@ -118,7 +118,7 @@ index_p = Primitive(
 
 
 def _add_at(g: Any, like: ShapeDtype, indices: Sequence[Any], spec: tuple[Any, ...]) -> Any:
-    return index_add_p(g, *indices, shape=like.shape, spec=spec)
+    return index_add_p.bind((g, *indices), {"shape": like.shape, "spec": spec})
 
 
 def _index_add(xp: Any, g: Any, *indices: Any, shape: tuple[int, ...], spec: Any) -> Any:
@@ -179,7 +179,7 @@ index_add_p = Primitive(
 def getitem(x: Any, key: Any) -> Any:
     """``x[key]`` by integers, slices, ``...``, ``None``, boolean masks and integer arrays."""
     if type(key) is int:  # most keys, spared the loop
-        return index_p(x, spec=(key,))
+        return index_p.bind((x,), {"spec": (key,)})
     spec: list[Any] = []
     arrays: list[Any] = []
     items = key if isinstance(key, tuple) else (key,)
@@ -218,7 +218,7 @@ def getitem(x: Any, key: Any) -> Any:
             else:
                 spec.append(HOLE)
                 arrays.append(k)
-    return index_p(x, *arrays, spec=tuple(spec))
+    return index_p.bind((x, *arrays), {"spec": tuple(spec)})
 
 
 _ENDS = {int, type(None)}

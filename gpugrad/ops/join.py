@@ -21,7 +21,7 @@ from gpugrad.ops.concrete import concrete
 from gpugrad.ops.creation import zeros_near
 from gpugrad.ops.indexing import getitem, take
 from gpugrad.ops.operands import as_arrays
-from gpugrad.ops.shape import expand_dims, normal_axis, ravel, reshape
+from gpugrad.ops.shape import expand_dims, normal_axis, ravel, reshape, reshape_p
 
 
 def _promoted(arrays: Sequence[ShapeDtype]) -> np.dtype[Any]:
@@ -144,7 +144,7 @@ def _as_list(arrays: Any, what: str) -> list[Any]:
     found = list(arrays)
     if not found:
         raise ValueError(f"{what} needs at least one array")
-    if _LOOSE.isdisjoint([type(a) for a in found]):
+    if _LOOSE.isdisjoint(map(type, found)):
         return found
     return list(as_arrays(*found))
 
@@ -154,11 +154,11 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Any:
     parts = _as_list(arrays, "concatenate")
     if axis is None:
         parts, axis = [ravel(a) for a in parts], 0
-    ranks = {rank(a) for a in parts}
+    ranks = set(map(rank, parts))
     if len(ranks) > 1 or 0 in ranks:
         shapes = ", ".join(str(shape_dtype(a).shape) for a in parts)
         raise ValueError(f"concatenate: arrays of one rank above 0 are needed, got shapes {shapes}")
-    out = concatenate_p(*parts, axis=normal_axis(axis, ranks.pop()))
+    out = concatenate_p.bind(parts, {"axis": normal_axis(axis, ranks.pop())})
     return out if dtype is None else cast(out, dtype)
 
 
@@ -171,8 +171,10 @@ def stack(arrays: Any, axis: int = 0, *, dtype: Any = None) -> Any:
     shapes = {shape_dtype(a).shape for a in parts}
     if len(shapes) > 1:
         raise ValueError(f"stack: arrays of one shape are needed, got {sorted(shapes)}")
-    at = normal_axis(axis, len(shapes.pop()) + 1)
-    out = concatenate_p(*[expand_dims(a, at) for a in parts], axis=at)
+    shape = shapes.pop()
+    at = normal_axis(axis, len(shape) + 1)
+    new = (*shape[:at], 1, *shape[at:])
+    out = concatenate_p.bind([reshape_p.bind((a,), {"shape": new}) for a in parts], {"axis": at})
     return out if dtype is None else cast(out, dtype)
 
 

@@ -24,7 +24,7 @@ reshape_p: Primitive = Primitive(
     "reshape",
     lambda xp, x, *, shape: x.reshape(shape) if hasattr(x, "reshape") else xp.reshape(x, shape),
     shape=lambda x, *, shape: ShapeDtype(shape, x.dtype),
-    vjp=lambda g, x_like: reshape_p(g, shape=x_like.shape),
+    vjp=lambda g, x_like: reshape_p.bind((g,), {"shape": x_like.shape}),
     jvp=LINEAR,
     batch=_reshape_batch,
 )
@@ -127,7 +127,8 @@ def reshape(x: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -
         raise ValueError(f"cannot reshape {like.shape} ({like.size} elements) into {new}")
     if copy:
         x = x + type(x)(0) if like.weak else x.copy()
-    return x if new == like.shape and hasattr(x, "shape") else reshape_p(x, shape=new)
+    same = new == like.shape and hasattr(x, "shape")
+    return x if same else reshape_p.bind((x,), {"shape": new})
 
 
 def ravel(x: Any, order: str = "C") -> Any:
