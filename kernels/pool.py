@@ -109,8 +109,9 @@ def put(g: Any, places: Any, size: tuple[int, int], how: Window) -> Any:
     -----
     Bytes it must move, for elements of ``s`` bytes: ``s + 4`` times the size of g and ``s`` times
     that of the result. On CUDA it moves these, and windows that reach into two tiles twice: of an
-    image of 1024 by 1024, 3 per cent more for windows of 3 by 3 with a stride of 2, 6 to 8 with a
-    stride of 1, none where windows do not overlap.
+    image of 1024 by 1024, at most 5 per cent more for windows of 3 by 3 with any stride (float64:
+    6), none where windows do not overlap. A window with more than 65534 places of the image from
+    its first to its last is read in place.
     """
     _check("put", g, how, back=True)
     if places.dtype.kind in "iu":
@@ -259,6 +260,9 @@ KEPT = 18432
 MOST, LEAST = 2048, 256
 """Elements of a tile: at most; and at least, where there are fewer than 256 tiles."""
 
+NOWHERE = 65535
+"""A mark that `put` keeps of a place outside of the window, in 2 bytes: as in cuda/pool.cu."""
+
 
 class Tiling(NamedTuple):
     """How a result is cut into tiles, of one image or of several small ones."""
@@ -274,10 +278,12 @@ class Tiling(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def tiling(how: Window, size: tuple[int, int], images: int, back: bool, room: int) -> Tiling:
+def tiling(
+    how: Window, size: tuple[int, int], images: int, back: bool, room: int, most: int = MOST
+) -> Tiling:
     """For images of ``size``: tiles of windows, or of the image's pixels if ``back``.
 
-    ``room`` is the number of elements that a block keeps.
+    ``room`` is the number of elements that a block keeps, ``most`` that of a tile's elements.
     """
     whole = size if back else how.out
     reach = [(k - 1) * d + 1 for k, d in zip(how.kernel, how.dilation, strict=True)]
@@ -293,7 +299,7 @@ def tiling(how: Window, size: tuple[int, int], images: int, back: bool, room: in
         return min(size[axis], (n - 1) * s + r)
 
     keep = made_from(0, 1) * made_from(1, 1) <= room
-    most = min(MOST, max(LEAST, images * whole[0] * whole[1] // 256))
+    most = min(most, max(LEAST, images * whole[0] * whole[1] // 256))
     height, width = whole
     while height * width > most or (keep and made_from(0, height) * made_from(1, width) > room):
         if 2 * height > width and height > 1:
@@ -312,14 +318,19 @@ def _launch(name: str, like: Any, *arrays: Any, how: Window, size: tuple[int, in
     if not like.size:
         return
     images = like.size // (like.shape[-2] * like.shape[-1])
-    back = name in ("put", "spread")
-    t = tiling(how, size, images, back, KEPT // (like.itemsize + 4 * (name == "put")))
+    room, most, threads = KEPT // like.itemsize, MOST, 256
+    if name == "put":
+        rows, columns = [(k - 1) * d for k, d in zip(how.kernel, how.dilation, strict=True)]
+        marked = rows * size[1] + columns < NOWHERE
+        room = KEPT * 3 // 2 // (like.itemsize + 2) if marked else 0
+        most, threads = 2 * MOST, 2 * threads
+    t = tiling(how, size, images, name in ("put", "spread"), room, most)
     pairs = (*how.kernel, *how.stride, *how.padding, *how.dilation)
     fields = (*size, *how.out, *pairs, how.adaptive, how.padded, how.divisor, 0)
     kernel = function("pool", expression(name, like.dtype.name, t.keep))
     blocks = -(-images // t.together) * t.across * t.down
     arguments = np.array(fields, _WINDOW), np.array((images, *t[:5], 0), _TILING)
-    kernel((blocks,), (256,), (*arrays, *arguments))
+    kernel((blocks,), (threads,), (*arrays, *arguments))
 
 
 def expression(name: str, dtype: str, keep: bool) -> str:

@@ -97,15 +97,21 @@ struct Tile {
     }
 };
 
-// The part of an array of images that a tile is made from, kept in shared memory if KEEP.
-template <typename T, bool KEEP> struct Part {
-    const T* base;
+struct Same {
+    template <typename T> __device__ T operator()(T v, int, int) const { return v; }
+};
+
+// The part of an array of images that a tile is made from: kept in shared memory if KEEP, each
+// element as a K, which `as` makes of it and of its row and column.
+template <typename T, bool KEEP, typename K = T> struct Part {
+    const K* base;
     int top, left, pitch;
     int64 image;                             // elements from one to the next
 
-    __device__ Part(T* kept, const T* from, const Tile& tile, const Span& y, const Span& x, int all_h,
-                    int all_w) {
-        if (!KEEP) {
+    template <typename F = Same>
+    __device__ Part(K* kept, const T* from, const Tile& tile, const Span& y, const Span& x, int all_h,
+                    int all_w, F as = F()) {
+        if constexpr (!KEEP) {
             base = from + tile.image * all_h * all_w;
             top = left = 0;
             pitch = all_w;
@@ -118,13 +124,14 @@ template <typename T, bool KEEP> struct Part {
         pitch = max(min(x.stop, all_w) - left, 0);
         const int rows = max(min(y.stop, all_h) - top, 0), area = rows * pitch;
         image = area;
-        for (int t = threadIdx.x; t < tile.count * area; t += THREADS) {
-            const int n = t / area, inner = t - n * area, a = inner / pitch, b = inner - a * pitch;
-            kept[t] = from[((tile.image + n) * all_h + top + a) * all_w + left + b];
+        for (int t = threadIdx.x; t < tile.count * area; t += blockDim.x) {
+            const int n = t / area, inner = t - n * area;
+            const int a = top + inner / pitch, b = left + inner % pitch;
+            kept[t] = as(from[((tile.image + n) * all_h + a) * all_w + b], a, b);
         }
     }
 
-    __device__ T at(int n, int y, int x) const {
+    __device__ K at(int n, int y, int x) const {
         if (KEEP) return base[n * (int)image + (y - top) * pitch + x - left];
         return base[n * image + (int64)y * pitch + x];
     }
@@ -134,7 +141,10 @@ template <typename T, bool KEEP> struct Part {
 __device__ Span join(const Span& a, const Span& b) { return {a.start, b.stop, 0}; }
 
 // How many elements of so many bytes a block keeps: as in kernels/pool.py.
-template <bool KEEP> constexpr int room(int bytes) { return KEEP ? 18432 / bytes : 1; }
+const int KEPT = 18432;
+template <bool KEEP> constexpr int room(int bytes, int kept = KEPT) {
+    return KEEP ? kept / bytes : 1;
+}
 
 // The largest element of each window, NaN before all, and where it is in its image.
 template <typename T, bool KEEP>
@@ -171,26 +181,47 @@ largest(T* out, int* places, const T* in, Window w, Tiling tiling) {
     }
 }
 
-// What came back to each pixel from the windows whose largest element it was.
+// Where a window's largest element is: kept as how far from the window's first place, which
+// kernels/pool.py sees to be less than NOWHERE.
+template <bool KEEP> struct Mark { typedef unsigned short type; };
+template <> struct Mark<false> { typedef int type; };
+const unsigned NOWHERE = 65535;
+
+// The first place of window (i, j), of the padding too.
+__device__ int first_place(int i, int j, const Window& w) {
+    return (i * w.stride_h - w.top) * w.width + j * w.stride_w - w.left;
+}
+
+// What came back to each pixel from the windows whose largest element it was. Two arrays are read
+// for one that is written: tiles are twice as large as the others', so that few are in two of them.
 template <typename T, bool KEEP>
-__global__ void __launch_bounds__(THREADS, 4)
+__global__ void __launch_bounds__(2 * THREADS, 2)
 put(T* out, const T* g, const int* places, Window w, Tiling tiling) {
     typedef typename Wide<T>::type A;
-    __shared__ T kept[room<KEEP>(sizeof(T) + 4)];
-    __shared__ int marks[room<KEEP>(sizeof(T) + 4)];
+    typedef typename Mark<KEEP>::type M;
+    constexpr int all = room<KEEP>(sizeof(T) + sizeof(M), KEPT / 2 * 3);
+    __shared__ T kept[all];
+    __shared__ M marks[all];
     const Tile tile(tiling, w.height, w.width);
     const Span rows = join(windows_y(tile.top, w), windows_y(tile.top + tile.height - 1, w));
     const Span columns = join(windows_x(tile.left, w), windows_x(tile.left + tile.width - 1, w));
     const Part<T, KEEP> from(kept, g, tile, rows, columns, w.rows, w.columns);
-    const Part<int, KEEP> mark(marks, places, tile, rows, columns, w.rows, w.columns);
+    const Part<int, KEEP, M> mark(
+        marks, places, tile, rows, columns, w.rows, w.columns, [&w](int place, int i, int j) {
+            return (M)min((unsigned)(place - first_place(i, j, w)), NOWHERE);
+        });
     __syncthreads();
-    for (int t = threadIdx.x; t < tile.size(); t += THREADS) {
+    for (int t = threadIdx.x; t < tile.size(); t += 2 * THREADS) {
         const Place p = tile.place(t);
         const Span down = windows_y(p.y, w), over = windows_x(p.x, w);
         A sum = (A)0.0f;
-        for (int i = down.start; i < down.stop; i++)
-            for (int j = over.start; j < over.stop; j++)
-                if (mark.at(p.image, i, j) == p.y * w.width + p.x) sum += (A)from.at(p.image, i, j);
+        for (int i = down.start; i < down.stop; i++) {
+            int here = p.y * w.width + p.x - (KEEP ? first_place(i, over.start, w) : 0);
+            for (int j = over.start; j < over.stop; j++) {
+                if (mark.at(p.image, i, j) == here) sum += (A)from.at(p.image, i, j);
+                if (KEEP) here -= w.stride_w;
+            }
+        }
         out[((tile.image + p.image) * w.height + p.y) * w.width + p.x] = (T)sum;
     }
 }

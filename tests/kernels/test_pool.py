@@ -124,6 +124,8 @@ TILED = {
     "overlapping": ((2, 90, 140), Window((45, 70), (3, 3), (2, 2), (1, 1))),
     "dilated": ((3, 70, 60), Window((62, 24), (5, 4), (1, 2), (0, 0), (2, 5))),
     "one row": ((2, 1, 9000), Window((1, 2999), (1, 5), (1, 3), (0, 1))),
+    "as wide as marks reach": ((2, 4, 32766), Window((2, 32764), (3, 3), (1, 1))),
+    "wider": ((2, 4, 32767), Window((2, 32765), (3, 3), (1, 1))),
     "global": ((5, 80, 90), Window((1, 1), (80, 90), (80, 90))),
 }
 
@@ -151,6 +153,36 @@ def test_how_the_result_is_cut_into_tiles_changes_no_bit(cuda, monkeypatch, name
         assert all(a.tobytes() == b.tobytes() for a, b in zip(found[0], arrays, strict=True))
     for a, b in zip(found[0], on_cpu, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "keeps"), [(32766, True), (32767, False)])
+def test_a_gradient_keeps_marks_of_two_bytes_where_they_reach(cuda, monkeypatch, width, keeps):
+    kept = []
+
+    def seen(name, expression):
+        kept.append(expression)
+        return function(name, expression)
+
+    function = pool.function
+    monkeypatch.setattr(pool, "function", seen)
+    how = Window((2, width - 2), (3, 3), (1, 1))
+    g, places = cuda.ones((1, *how.out), "f4"), cuda.full((1, *how.out), 65535, "i4")
+    back = pool.put(g, places, (4, width), how)
+    assert kept == [f"put<float, {str(keeps).lower()}>"]
+    y, x = divmod(65535, width)
+    seeing = sum(i <= y < i + 3 and j <= x < j + 3 for i in range(2) for j in range(width - 2))
+    assert (float(back.sum()), float(back[0, y, x])) == (seeing, seeing)
+
+
+@pytest.mark.parametrize("off", [-(1 << 16), 1 << 16, -(1 << 17)])
+def test_a_gradient_to_places_outside_of_the_image_goes_nowhere(device, xp, off):
+    x = xp.arange(2 * 200 * 300.0).reshape(2, 200, 300)
+    how = Window((198, 298), (3, 3), (1, 1))
+    y, places = pool.largest(x, how)
+    far = (places + off < 0) | (places + off >= 200 * 300)
+    back = pool.put(xp.ones_like(y), xp.where(far, places + off, -1), (200, 300), how)
+    assert far.any()
+    assert not back.any()
 
 
 def test_adaptive_windows_in_tiles(cuda):
