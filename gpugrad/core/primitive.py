@@ -194,6 +194,8 @@ class Primitive:
         Residuals that are computed, by name, from the other names (not differentiated).
     multiple
         Whether the operation returns a tuple.
+    host
+        What ``impl`` comes to for NumPy's own arrays and numbers, ``host(*values, **params)``.
     """
 
     __slots__ = (
@@ -229,6 +231,7 @@ class Primitive:
         batch: Callable[..., Any] | None = None,
         derived: dict[str, Rule] | None = None,
         multiple: bool = False,
+        host: Callable[..., Any] | None = None,
     ) -> None:
         self.name = name
         self.operands = tuple(operands.split())
@@ -241,7 +244,7 @@ class Primitive:
         self.derived = derived or {}
         self.multiple = multiple
         self._impl = impl
-        self._host = self._bind(np)
+        self._host = host or self._bind(np)
         self._cuda: Callable[..., Any] | None = None
         self._plans: dict[int, Plan | None] = {}
         registry[name] = self
@@ -303,7 +306,7 @@ class Primitive:
             return self(*values, **params)
         where = common_device(values, self.name)
         if where.kind == "cpu":
-            run = self._host
+            run = self._bind(np)
         else:
             if self._cuda is None:
                 self._cuda = self._bind(namespace(where))

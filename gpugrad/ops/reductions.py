@@ -47,20 +47,6 @@ def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
     return math.prod([shape[a] for a in axis])
 
 
-_UFUNCS = {"max": np.maximum, "min": np.minimum, "any": np.logical_or, "all": np.logical_and}
-
-
-def _along(name: str) -> Any:
-    ufunc = _UFUNCS.get(name)
-
-    def reduce(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-        if ufunc is not None and type(x) is np.ndarray:  # what NumPy's function comes down to
-            return ufunc.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
-        return getattr(xp, name)(x, axis=axis, keepdims=keepdims)
-
-    return reduce
-
-
 def _mean(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     if xp is np and type(x) is np.ndarray and x.dtype.char in "fdFD":
         # What np.mean comes down to, at a third of its price for small arrays.
@@ -83,7 +69,7 @@ mean_p = Primitive(
 )
 
 
-def _extreme(name: str) -> Primitive:
+def _extreme(name: str, ufunc: np.ufunc) -> Primitive:
     """Max or min: elements that tie share the gradient equally, as in JAX."""
 
     def shares(x: Any, y: Any, like: Any, axis: Any, keepdims: bool, g_dtype: Any) -> Any:
@@ -98,17 +84,19 @@ def _extreme(name: str) -> Primitive:
         hit, count = shares(x, y, x_like, axis, keepdims, t.dtype)
         return sum_p(hit * t, axis=axis, keepdims=keepdims) / count
 
-    return Primitive(name, _along(name), shape=_kept_dtype, vjp=vjp, jvp=jvp, batch=over_axis)
+    return Primitive(
+        name, name, shape=_kept_dtype, vjp=vjp, jvp=jvp, batch=over_axis, host=ufunc.reduce
+    )
 
 
 # The root of a sum of squares. At 0 its derivative is finite, so that with the squares' own, which
 # is 0 there, it comes to 0.
 root_p = unary("root", lambda g, y: g / (2 * (y + (y == 0))), lambda xp, x: xp.sqrt(x))
 
-max_p = _extreme("max")
-min_p = _extreme("min")
-any_p = Primitive("any", _along("any"), shape=_as_bool, batch=over_axis)
-all_p = Primitive("all", _along("all"), shape=_as_bool, batch=over_axis)
+max_p = _extreme("max", np.maximum)
+min_p = _extreme("min", np.minimum)
+any_p = Primitive("any", "any", shape=_as_bool, batch=over_axis, host=np.logical_or.reduce)
+all_p = Primitive("all", "all", shape=_as_bool, batch=over_axis, host=np.logical_and.reduce)
 
 
 def _index_of(name: str) -> Primitive:

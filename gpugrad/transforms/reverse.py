@@ -219,21 +219,33 @@ def value_and_grad(
     >>> gg.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     (np.float64(5.0), array([2., 4.]))
     """
-    what = "grad"
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        run = _Pass(f, args, kwargs, select(argnums, len(args), what), what)
-        loss, aux = pair(run.out, what) if has_aux else (run.out, None)
-        root = run.tape.node_of(loss)
-        y = one_output(loss, what) if root is None else loss._value
-        if not isinstance(y, np.floating):  # what a sum is
-            _check_loss(y, holomorphic, what)
-        grads = run.pull([root], [] if root is None else [one_like(y)], retain_graph=False)
-        g = grads[0] if isinstance(argnums, int) else tuple(grads)
-        value = leave(y, run.as_array)
-        return ((value, run.result(aux)), g) if has_aux else (value, g)
+        return value_and_grad_at(f, args, kwargs, argnums, has_aux, holomorphic)
 
     return named(f, wrapped, "value_and_grad")
+
+
+def value_and_grad_at(
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+) -> Any:
+    """What `value_and_grad` returns for these arguments."""
+    what = "grad"
+    run = _Pass(f, args, kwargs, select(argnums, len(args), what), what)
+    loss, aux = pair(run.out, what) if has_aux else (run.out, None)
+    root = run.tape.node_of(loss)
+    y = one_output(loss, what) if root is None else loss._value
+    if not isinstance(y, np.floating):  # what a sum is
+        _check_loss(y, holomorphic, what)
+    grads = run.pull([root], [] if root is None else [one_like(y)], retain_graph=False)
+    g = grads[0] if isinstance(argnums, int) else tuple(grads)
+    value = leave(y, run.as_array)
+    return ((value, run.result(aux)), g) if has_aux else (value, g)
 
 
 def _check_loss(y: Any, holomorphic: bool, what: str) -> None:
@@ -284,10 +296,9 @@ def grad(
     >>> gg.grad(loss)(np.zeros(2), np.eye(2), np.array([1.0, -1.0]))
     array([-1.,  1.])
     """
-    both = value_and_grad(f, argnums, has_aux, holomorphic=holomorphic)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        value, g = both(*args, **kwargs)
+        value, g = value_and_grad_at(f, args, kwargs, argnums, has_aux, holomorphic)
         return (g, value[1]) if has_aux else g
 
     return named(f, wrapped, "grad")

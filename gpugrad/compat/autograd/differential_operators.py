@@ -13,6 +13,7 @@ from gpugrad.compat.autograd import core
 from gpugrad.compat.autograd.vector_space import vspace
 from gpugrad.compat.autograd.wrap_util import unary_to_nary
 from gpugrad.core.abstract import shape_dtype
+from gpugrad.transforms.reverse import value_and_grad_at
 
 checkpoint = gg.checkpoint
 
@@ -22,7 +23,7 @@ make_jvp = unary_to_nary(core.make_jvp)
 
 def _value_and_grad(fun: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
     if not core.holds_registered(x):
-        ans, gradient = gg.value_and_grad(fun)(x)
+        ans, gradient = value_and_grad_at(fun, (x,), {})
         vspace(ans)  # a number that has derivatives
         return ans, gradient
     vjp, ans = core.make_vjp(fun, x)
