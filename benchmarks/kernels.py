@@ -99,13 +99,16 @@ def activations(xp: Any, n: int) -> Iterator[Work]:
         ("silu", activation.Silu(), composed_silu),
         ("relu", activation.Relu(), composed_relu),
     ):
+        kept = activation.forward_keeping(act, x, b)[1]
         yield Work(
             f"{name} backward with bias gradient",
             {
-                "gpugrad": lambda act=act: activation.backward(act, g, x, b, sums=True),
+                "gpugrad": lambda act=act, kept=kept: activation.backward(
+                    act, g, kept, b, sums=True
+                ),
                 library: composed,
             },
-            3 * size,
+            2 * size + kept.nbytes,
         )
     for approximate, act in (("tanh", activation.GeluTanh()), ("none", activation.Gelu())):
         peers = {"gpugrad": lambda act=act: activation.backward(act, g, x)}

@@ -88,7 +88,10 @@ Activation = (
     | Softplus
 )
 
-KEEPS_OUTPUT = (Identity, Relu, LeakyRelu, Sigmoid, Tanh)
+KEEPS_SIGNS = (Relu, LeakyRelu)
+"""Those whose backward pass needs a bit an element: whether the output is above 0."""
+
+KEEPS_OUTPUT = (Identity, Sigmoid, Tanh)
 """Those whose backward pass needs the output, which is alive anyway; the others need the input."""
 
 PLAIN = (Identity, Relu, LeakyRelu, HardSwish)
@@ -135,6 +138,42 @@ def forward(
     return _run("forward", act, (x,), bias, rate, state, x.shape, x.shape)[0]
 
 
+def forward_keeping(
+    act: Activation, x: Any, bias: Any = None, *, rate: float = 0.0, state: Any = None
+) -> tuple[Any, Any]:
+    """`forward`, and what `backward` needs of it.
+
+    The parameters are those of `forward`.
+
+    Returns
+    -------
+    y : (..., C) array
+        What `forward` returns.
+    residual : array
+        Of `KEEPS_SIGNS` the bits ``packbits(y > 0, bitorder="little")``, of `KEEPS_OUTPUT` ``y``,
+        else ``x``.
+
+    Notes
+    -----
+    Bytes it must move, for N elements of ``s`` bytes: ``2*N*s + C*s``, and ``N/8`` for the bits. On
+    CUDA it moves these as `forward` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpugrad.kernels.activation import Relu, forward_keeping
+    >>> forward_keeping(Relu(), np.array([[1.0, -2.0, 3.0]]))
+    (array([[1., 0., 3.]]), array([5], dtype=uint8))
+    """
+    if not isinstance(act, KEEPS_SIGNS):
+        y = forward(act, x, bias, rate=rate, state=state)
+        return y, y if isinstance(act, KEEPS_OUTPUT) else x
+    _check("forward_keeping", x, bias, rate, state)
+    signs = module(x).empty(_bytes(x), np.uint8)
+    y = _run("forward", act, (x,), bias, rate, state, x.shape, x.shape, signs=signs)[0]
+    return y, signs
+
+
 def backward(
     act: Activation,
     g: Any,
@@ -153,10 +192,11 @@ def backward(
         As in `forward`.
     g : (..., C) array
         The cotangent of the output.
-    residual : (..., C) array
-        The output for `KEEPS_OUTPUT`, else ``x``.
+    residual : array
+        The bits from `forward_keeping` for `KEEPS_SIGNS`, the output for `KEEPS_OUTPUT`, else
+        ``x``.
     bias : (C,) array, optional
-        As in `forward`; not needed where the output is kept.
+        As in `forward`; needed where ``x`` is the residual.
     sums : bool
         Whether to sum over the rows for the cotangent of the bias.
 
@@ -167,23 +207,27 @@ def backward(
 
     Notes
     -----
-    Bytes it must move, for N elements of ``s`` bytes: ``3*N*s + 2*C*s``. On CUDA the sums of slabs
-    of at least 32 rows are written and read once more (2 per cent in float32), by a second launch.
-    Sums are in float32 for float16 and bfloat16, in an order that the shape and the device decide.
+    Bytes it must move, for N elements of ``s`` bytes: ``3*N*s + 2*C*s``, of `KEEPS_SIGNS`
+    ``2*N*s + N/8 + C*s``. On CUDA the sums of slabs of at least 32 rows are written and read once
+    more (2 per cent in float32, of `KEEPS_SIGNS` 3), by a second launch. Sums are in float32 for
+    float16 and bfloat16, in an order that the shape and the device decide.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from gpugrad.kernels.activation import Relu, backward
-    >>> g, y = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.5, 0.0], [0.0, 0.1]])
-    >>> backward(Relu(), g, y, sums=True)
+    >>> from gpugrad.kernels.activation import Relu, backward, forward_keeping
+    >>> y, residual = forward_keeping(Relu(), np.array([[0.5, -1.0], [-1.0, 0.1]]))
+    >>> backward(Relu(), np.array([[1.0, 2.0], [3.0, 4.0]]), residual, sums=True)
     (array([[1., 0.],
            [0., 4.]]), array([1., 4.]))
     """
-    _check("backward", g, bias, rate, state)
-    fit("backward", g, residual=(residual, g.shape, g.dtype))
-    if isinstance(act, KEEPS_OUTPUT):
+    by_signs = isinstance(act, KEEPS_SIGNS)
+    kept = ((_bytes(g),), np.uint8) if by_signs else (g.shape, g.dtype)
+    _check("backward", g, bias, rate, state, residual=(residual, *kept))
+    if by_signs or isinstance(act, KEEPS_OUTPUT):
         bias = None
+    if isinstance(act, Relu):
+        state = None  # of what was dropped the bit is 0
     return _run("backward", act, (g, residual), bias, rate, state, g.shape, g.shape, sums)
 
 
@@ -246,8 +290,7 @@ def gated_backward(
     >>> gated_backward(Relu(), np.ones((1, 1)), np.array([[2.0, 3.0]]))[0]
     array([[3., 2.]])
     """
-    _check("gated_backward", x, bias, rate, state)
-    fit("gated_backward", x, g=(g, (*x.shape[:-1], _half(x)), x.dtype))
+    _check("gated_backward", x, bias, rate, state, g=(g, (*x.shape[:-1], _half(x)), x.dtype))
     return _run("gated_backward", act, (g, x), bias, rate, state, g.shape, x.shape, sums)
 
 
@@ -262,14 +305,19 @@ def _half(x: Any) -> int:
     return int(x.shape[-1]) // 2
 
 
-def _check(name: str, x: Any, bias: Any, rate: float, state: Any) -> None:
+def _bytes(x: Any) -> int:
+    """Of a bit for each element."""
+    return -(-int(x.size) // 8)
+
+
+def _check(name: str, x: Any, bias: Any, rate: float, state: Any, **others: Any) -> None:
     floats(name, x)
     if not 0 <= rate < 1:
         raise ValueError(f"{name}: the rate of dropout is from 0 to below 1, got {rate}")
     if rate:
         philox.check(state)
     stream = (state if rate else None, (4,), np.uint32)
-    fit(name, x, bias=(bias, x.shape[-1:], x.dtype), state=stream)
+    fit(name, x, bias=(bias, x.shape[-1:], x.dtype), state=stream, **others)
 
 
 def _run(
@@ -282,8 +330,12 @@ def _run(
     shape: tuple[int, ...],
     into: tuple[int, ...],
     sums: bool = False,
+    signs: Any = None,
 ) -> tuple[Any, Any]:
-    """Launch on the arrays' device; ``shape`` is that of the smaller side of a gated pair."""
+    """Launch on the arrays' device; ``shape`` is that of the smaller side of a gated pair.
+
+    Dropout without a state only scales; ``signs`` takes the bits of the forward pass.
+    """
     xp = module(arrays[0])
     dtype = arrays[0].dtype
     size, columns = math.prod(shape), shape[-1] if shape else 1
@@ -295,7 +347,7 @@ def _run(
     flat = [contiguous(a).reshape(-1) for a in arrays]
     bias = None if bias is None else contiguous(bias)
     found = launch(
-        name, act, flat, bias, rate, state if rate else None, out, size, columns, step, sums
+        name, act, flat, bias, rate, state if rate else None, out, size, columns, step, sums, signs
     )
     return out, found
 
@@ -324,12 +376,13 @@ def _host(
     columns: int,
     step: int,
     sums: bool,
+    signs: Any,
 ) -> Any:
     from gpugrad.kernels.cpu import activation, threads
 
     dtype = out.dtype
     if name_of(dtype) in NARROW:
-        arrays = [a.astype(np.float32) for a in arrays]
+        arrays = [a.astype(np.float32) if a.dtype == dtype else a for a in arrays]
         bias = None if bias is None else bias.astype(np.float32)
     wide = arrays[0].dtype
     flat = np.empty(out.size, wide) if wide != dtype else out.reshape(-1)
@@ -342,21 +395,29 @@ def _host(
     each = each if len(each) == width * step else np.tile(each, fold)
     blocks, tiles = -(-size // (width * _DEEP)), -(-width // _WIDE)
     partial = np.empty((blocks, width * step) if sums else (1, 1), wide)
+    also: Any = partial
+    loop, parts = getattr(activation, name), blocks * tiles
+    if name == "forward":
+        parts, also = -(-size // _WIDE), signs if wide == dtype else None
+    elif name == "backward" and isinstance(act, KEEPS_SIGNS):
+        loop = activation.backward_by_signs
     threads.run(
-        getattr(activation, name),
-        blocks * tiles,
+        loop,
+        parts,
         size * step * (0.2 if isinstance(act, PLAIN) else 0.6) + (0 if state is None else size),
         act,
         *arrays,
         each,
         flat,
         (size, width, _WIDE, _DEEP),
-        partial,
+        also,
         state,
         (np.uint32(threshold(rate)), float(rate)),
     )
     if wide != dtype:
         out[...] = flat.reshape(out.shape)
+        if signs is not None:
+            signs[...] = np.packbits(out > 0, bitorder="little")  # of what it was rounded to
     if not sums:
         return None
     total = np.empty(columns * step, wide)
@@ -372,10 +433,10 @@ _SHAPE = np.dtype([(n, "i8") for n in ("size", "width", "columns", "tiles", "row
 _PARAMETERS = np.dtype([("first", "f8"), ("second", "f8")])
 _DROPOUT = np.dtype(
     {
-        "names": ["state", "threshold", "rate"],
-        "formats": ["u8", "u4", "f8"],
-        "offsets": [0, 8, 16],
-        "itemsize": 24,
+        "names": ["state", "threshold", "rate", "scale"],
+        "formats": ["u8", "u4", "f8", "f8"],
+        "offsets": [0, 8, 16, 24],
+        "itemsize": 32,
     }
 )
 
@@ -390,10 +451,13 @@ class Plan(NamedTuple):
 
 
 @cache
-def plan(size: int, columns: int, width: int, most: int) -> Plan:
-    """For ``size`` elements in rows of ``columns``, ``width`` to a load, at most so many blocks."""
+def plan(size: int, columns: int, width: int, most: int, unit: int = 1) -> Plan:
+    """For ``size`` elements in rows of ``columns``, ``width`` to a load, at most so many blocks.
+
+    What is taken for a row is a multiple of ``unit`` and ``width``, powers of two.
+    """
     fold = 1
-    while fold * columns < 32 * width or fold * columns % width:
+    while fold * columns < 32 * width or fold * columns % max(unit, width):
         fold *= 2
     wide = fold * columns
     rows = -(-size // wide)
@@ -419,6 +483,7 @@ def _cuda(
     columns: int,
     step: int,
     sums: bool,
+    signs: Any,
 ) -> Any:
     import cupy
 
@@ -429,13 +494,15 @@ def _cuda(
         width = 1
     if bias is None and not sums and step == 1:
         columns = 1
-    p = plan(size, columns, width, 4 * resident(32 * WARPS))
+    p = plan(size, columns, width, 4 * resident(32 * WARPS), 1 if signs is None else 8)
     kernel = function(
         "activation", expression(name, type(act), dtype.name, width, state is not None)
     )
-    drop = (0 if state is None else state.data.ptr, threshold(rate), rate)
+    drop = (0 if state is None else state.data.ptr, threshold(rate), rate, 1 / (1 - rate))
     args = [*arrays, bias, out, p.shape, _parameters(act), np.array([drop], _DROPOUT)[0]]
     partial = None
+    if name == "forward":
+        args.append(signs)
     if name.endswith("backward"):
         if sums:
             sum_dtype = np.float32 if dtype.name in NARROW else dtype

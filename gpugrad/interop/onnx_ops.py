@@ -400,6 +400,7 @@ FORMS: dict[str, Callable[[Step], Any]] = {
     **{name: _same(op) for name, op in _SAME.items()},
     "activation": _activation,
     "activation_of_output": _activation,
+    "activation_of_signs": _activation,
     "all": _counted("ReduceMin"),
     "any": _counted("ReduceMax"),
     "argmax": _places("ArgMax"),

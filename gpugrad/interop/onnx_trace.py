@@ -288,6 +288,7 @@ def _custom(*args: Any, call: Any) -> Any:
 COMPOSED: dict[str, Callable[..., Any]] = {
     "activation": _activation,
     "activation_of_output": _activation,
+    "activation_of_signs": _activation,
     "arctan2": _arctan2,
     "attention": _attention,
     "cbrt": lambda x: sign(x) * absolute(x) ** (1 / 3),

@@ -15,10 +15,11 @@ import numpy as np
 
 from gpugrad.core.abstract import ShapeDtype, shape_dtype
 from gpugrad.core.box import any_box
-from gpugrad.core.primitive import LINEAR, Primitive
+from gpugrad.core.primitive import LINEAR, Keeping, Primitive
 from gpugrad.kernels import activation as kernels
 from gpugrad.kernels.activation import (
     KEEPS_OUTPUT,
+    KEEPS_SIGNS,
     Activation,
     Elu,
     Gelu,
@@ -34,6 +35,7 @@ from gpugrad.kernels.activation import (
     Softplus,
     Tanh,
 )
+from gpugrad.kernels.many import module
 from gpugrad.kernels.philox import check, few_bits
 from gpugrad.ops.batching import lead
 from gpugrad.ops.broadcast import broadcast_to, sum_p
@@ -127,8 +129,8 @@ VALUE: dict[type, Rule] = {
 
 PULL: dict[type, Rule] = {
     Identity: lambda act, g, y: g,
-    Relu: lambda act, g, y: gate(g, y > 0),
-    LeakyRelu: lambda act, g, y: where(y > 0, g, g * act.negative_slope),
+    Relu: lambda act, g, z: gate(g, z > 0),
+    LeakyRelu: lambda act, g, z: where(z > 0, g, g * act.negative_slope),
     Sigmoid: lambda act, g, y: g * (y * (1 - y)),
     Tanh: lambda act, g, y: g * (1 - y * y),
     Elu: lambda act, g, z: where(z > 0, g, g * (act.alpha * exp(_below(z)))),
@@ -140,7 +142,7 @@ PULL: dict[type, Rule] = {
     HardSwish: lambda act, g, z: where(z >= 3, g, gate(g * (z / 3 + 0.5), logical_not(z <= -3))),
     Softplus: lambda act, g, z: where(z * act.beta > act.threshold, g, g * _sigmoid(z * act.beta)),
 }
-"""From the value where that is kept, else from ``z``: ``pull`` in kernels/cuda/activation.cuh."""
+"""From the value where that is kept, else from ``z`` or its sign: ``pull`` in the kernels."""
 
 
 def _below(z: Any) -> Any:
@@ -158,7 +160,9 @@ def _compose_pull(
     act: Activation, g: Any, r: Any, bias: Any, state: Any, rate: float, sums: bool
 ) -> tuple[Any, Any]:
     dz = dropout_p(g, state, rate=rate) if rate else g
-    if isinstance(act, KEEPS_OUTPUT):
+    if isinstance(act, KEEPS_SIGNS):
+        r = _unpacked(r, shape_dtype(g).shape) if _packed(r) else r
+    elif isinstance(act, KEEPS_OUTPUT):
         r = r * (1 - rate) if rate else r
         if rate and isinstance(act, Sigmoid | Tanh):
             r = clip(r, -1, 1)  # what is rounded with dropout's scale may be beyond without it
@@ -166,6 +170,16 @@ def _compose_pull(
         r = r + bias
     dz = cast(PULL[type(act)](act, dz, r), shape_dtype(g).dtype)
     return dz, _row_sum(dz) if sums else None
+
+
+def _packed(r: Any) -> bool:
+    """Whether a residual is the bits of `kernels.forward_keeping`, and not the output."""
+    return shape_dtype(r).dtype == np.uint8
+
+
+def _unpacked(bits: Any, shape: tuple[int, ...]) -> Any:
+    flat = module(bits).unpackbits(bits, bitorder="little")
+    return flat[: math.prod(shape)].reshape(shape)
 
 
 def _row_sum(x: Any) -> Any:
@@ -229,6 +243,17 @@ def _apply(xp: Any, x: Any, bias: Any, state: Any, *, act: Any, rate: float, gat
     return run(act, x, bias, rate=rate, state=state)
 
 
+def _apply_keeping(
+    xp: Any, x: Any, bias: Any, state: Any, *, act: Any, rate: float, gated: bool
+) -> tuple[Any, Any]:
+    x = np.asarray(x) if xp is np else x
+    if _few(x):
+        return _apply(xp, x, bias, state, act=act, rate=rate, gated=gated), None
+    out: tuple[Any, Any]
+    out = kernels.forward_keeping(act, x, _given(bias), rate=rate, state=_given(state))
+    return out
+
+
 def _pull(
     g: Any, r: Any, bias: Any, state: Any, act: Any, rate: float, gated: bool, sums: bool
 ) -> tuple[Any, Any]:
@@ -238,7 +263,7 @@ def _pull(
     if any_box([g, r, bias, state]):
         return compose(act, g, r, bias, state, rate, sums)
     out: tuple[Any, Any]
-    if _few(g):
+    if _few(g) or (isinstance(act, KEEPS_SIGNS) and not gated and not _packed(r)):
         out = _narrowly(lambda g, r, bias: compose(act, g, r, bias, state, rate, sums), g, r, bias)
         return out
     run: Any = kernels.gated_backward if gated else kernels.backward
@@ -343,6 +368,37 @@ activation_of_output_p = _primitive("activation_of_output", True)
 """The same for an activation whose derivative follows from its value: keeps that."""
 
 
+class _KeepingSigns(Keeping):
+    """Makes the bits where a tape records; elsewhere it is `activation_p`."""
+
+    __slots__ = ()
+
+    def evaluate(self, values: Sequence[Any], params: dict[str, Any]) -> Any:
+        return activation_p.evaluate(values, params)
+
+
+def _vjp_of_signs(
+    g: Any, signs: Any, state: Any, needs: Any, act: Any, rate: float, gated: bool
+) -> tuple[Any, Any, None]:
+    return (*_pull(g, signs, 0.0, state, act, rate, gated, needs[1]), None)
+
+
+activation_of_signs_p = _KeepingSigns(
+    "activation_of_signs",
+    _apply_keeping,
+    "x bias state",
+    shape=_shape,
+    joint_vjp=_vjp_of_signs,
+    joint_jvp=_jvp(True),
+    batch=_batch,
+    derived={"signs": lambda y, kept: y if kept is None else kept},
+)
+"""The same for an activation whose derivative follows from its sign: a bit for each element.
+
+Where array code or an enclosing interpreter did the work, the output stands in their place.
+"""
+
+
 def _dropped(xp: Any, x: Any, state: Any, *, rate: float) -> Any:
     if not _few(x):
         return kernels.forward(Identity(), x, rate=rate, state=state)
@@ -389,8 +445,11 @@ def activate(
     gated: bool = False,
 ) -> Any:
     """``dropout(act(x + bias))``, or of a gated pair: one operation. See `kernels.activation`."""
-    output = isinstance(act, KEEPS_OUTPUT) and not gated
-    primitive = activation_of_output_p if output else activation_p
+    primitive = activation_p
+    if not gated and isinstance(act, KEEPS_OUTPUT):
+        primitive = activation_of_output_p
+    elif not gated and isinstance(act, KEEPS_SIGNS):
+        primitive = activation_of_signs_p
     none = 0.0 if bias is None else bias
     stream = 0 if state is None or not rate else state
     return primitive(x, none, stream, act=act, rate=float(rate) if rate else 0.0, gated=gated)

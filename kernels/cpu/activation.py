@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from gpugrad.kernels import activation as kinds
 from gpugrad.kernels.cpu.apart import gain, get, put
+from gpugrad.kernels.cpu.bits import bit, bit_of, pack_above, word
 from gpugrad.kernels.cpu.elementary import (
     exp,
     expm1,
@@ -40,7 +41,7 @@ def value(act: Any, z: Any) -> Any:
 
 
 def pull(act: Any, g: Any, r: Any) -> Any:
-    """The cotangent of ``z`` from that of its value; ``r`` is that value, or ``z``."""
+    """The cotangent of ``z`` from that of its value; ``r`` is that value, or ``z`` or its sign."""
     raise TypeError("pull is for functions that Numba compiles")
 
 
@@ -323,28 +324,29 @@ def forward(
     bias: Any,
     y: Any,
     shape: Any,
-    partial: Any,
+    signs: Any,
     state: Any,
     drop: Any,
 ) -> None:
-    """``y = dropout(act(x + bias))``."""
+    """``y = dropout(act(x + bias))`` in parts of ``wide`` elements, and the bits of ``y > 0``."""
     size, width, wide, _ = shape
     scales = np.empty(wide, x.dtype)
     for part in range(start, stop):
-        _, row, last, left, right = _tile(part, shape)
-        b = bias[left:right]
-        for r in range(row, last):
-            count = min(right, size - r * width) - left
-            if count <= 0:
-                break
-            at = r * width + left
-            xs, ys = x[at : at + count], y[at : at + count]
+        first, last = part * wide, min((part + 1) * wide, size)
+        at = first
+        while at < last:  # to the end of a row
+            left = at % width
+            count = min(last - at, width - left)
+            xs, ys, b = x[at : at + count], y[at : at + count], bias[left : left + count]
             for c in range(count):
                 ys[c] = value(act, xs[c] + b[c])
             if state is not None:
                 _mask(scales, at, count, state, drop)
                 for c in range(count):
                     ys[c] = select(scales[c] > 0, ys[c] * scales[c], scales[c])
+            at += count
+        if signs is not None:
+            pack_above(y, first, last, signs)
 
 
 @numba.njit(**_LOOP)
@@ -395,6 +397,70 @@ def backward(
                 for c in range(count):
                     z = _kept(act, get(residual, at + c), get(b, c), one)
                     put(dz, at + c, pull(act, get(g, at + c), z), 0)
+
+
+@numba.njit(**_OPTIONS)
+def _off(dz: Any, count: Any) -> Any:
+    """Room for sums, half a page off from ``dz``.
+
+    A processor that compares the last 12 bits of addresses takes a load for one of what it has just
+    stored elsewhere, and waits.
+    """
+    room = np.empty(count + 4096 // dz.itemsize, dz.dtype)
+    first = (dz.ctypes.data + 2048 - room.ctypes.data) % 4096 // 64 * 64 // dz.itemsize
+    return room[first : first + count]
+
+
+@numba.njit(**_LOOP)
+def backward_by_signs(
+    start: Any,
+    stop: Any,
+    act: Any,
+    g: Any,
+    signs: Any,
+    bias: Any,
+    dz: Any,
+    shape: Any,
+    partial: Any,
+    state: Any,
+    drop: Any,
+) -> None:
+    """`backward` from the bits of ``y > 0``; without a state these are of dropout's mask too."""
+    size, width, wide, _ = shape
+    scales, total = np.empty(wide, g.dtype), _off(dz, wide)
+    scale = g.dtype.type(1.0 / (1.0 - drop[1]))
+    for part in range(start, stop):
+        block, row, last, left, right = _tile(part, shape)
+        total[:] = 0
+        for r in range(row, last):
+            at = r * width + left
+            count = min(right - left, size - at)
+            if count <= 0:
+                break
+            if state is not None:
+                _mask(scales, at, count, state, drop)
+            whole = count & ~31
+            for c in range(0, whole, 32):
+                above = word(signs, at + c)
+                for j in range(32):
+                    by = scale if state is None else get(scales, c + j)
+                    _pull_by_sign(act, g, dz, at + c + j, by, bit(above, j), total, c + j)
+            for c in range(whole, count):
+                by = scale if state is None else get(scales, c)
+                _pull_by_sign(act, g, dz, at + c, by, bit_of(signs, at + c), total, c)
+        if partial.shape[1] == width:
+            partial[block, left:right] = total[: right - left]
+
+
+@numba.njit(**_OPTIONS)
+def _pull_by_sign(
+    act: Any, g: Any, dz: Any, i: Any, scale: Any, above: Any, total: Any, c: Any
+) -> None:
+    """Element ``i``, in column ``c``."""
+    zero, one = g.dtype.type(0), g.dtype.type(1)
+    d = pull(act, select(scale > zero, get(g, i) * scale, zero), select(above, one, zero))
+    gain(total, c, d, 1)
+    put(dz, i, d, 0)
 
 
 def _kept(act: Any, r: Any, b: Any, keep: Any) -> Any:

@@ -18,7 +18,7 @@ struct Shape {
 struct Dropout {
     const uint32* state;
     uint32 threshold;
-    double rate;
+    double rate, scale;    // 1 / (1 - rate)
 };
 
 template <typename A, bool DROP> struct Mask {
@@ -31,7 +31,7 @@ template <typename A, bool DROP> struct Mask {
             __shared__ uint32 kept[4];
             if (threadIdx.x < 4) kept[threadIdx.x] = d.state[threadIdx.x];
             __syncthreads();
-            scale = (A)(1.0 / (1.0 - d.rate));
+            scale = (A)d.scale;
             threshold = d.threshold;
             state = kept;
         }
@@ -121,15 +121,31 @@ __device__ void gather(const A (&sum)[V], A* partial, const Shape& s, int64 colu
     }
 }
 
-// y = dropout(act(x + bias)).
+// Whether each of the V elements of z from i on is above 0, as bits of an array that rows share out by
+// whole bytes: threads that have parts of one byte put them together.
+template <typename T, int V>
+__device__ void write_signs(unsigned char* signs, const Pack<T, V>& z, int64 i, int64 size,
+                            uint32 lanes) {
+    uint32 bits = 0;
+#pragma unroll
+    for (int v = 0; v < V; v++) bits |= (uint32)(i + v < size && z.at[v] > (T)0.0f) << v;
+    bits <<= i & 7;
+#pragma unroll
+    for (int n = 1; n < 8 / V; n *= 2) bits |= __shfl_xor_sync(lanes, bits, n);
+    if ((i & 7) == 0 && i < size) signs[i >> 3] = (unsigned char)bits;
+}
+
+// y = dropout(act(x + bias)), and with `signs` whether y is above 0.
 template <typename T, int V, typename Act, bool DROP>
 __global__ void __launch_bounds__(32 * WARPS, sizeof(T) == 2 && DROP ? 3 : 4)
-forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d) {
+forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d, unsigned char* signs) {
     typedef typename Wide<T>::type A;
     const Act act(p);
     const Place<V> place(s);
     const Mask<A, DROP> mask(d);
     const Pack<T, V> b = load_bias<T, V>(bias, place.column, s.columns);
+    const uint32 lanes =
+        Act::keeps == SIGNS ? __ballot_sync(0xffffffffu, place.row < place.stop) : 0;
     for (int64 row = place.row; row < place.stop; row += WARPS) {
         const int64 i = row * s.width + place.column;
         Pack<T, V> z = load<T, V>(x, i, s.size);
@@ -140,33 +156,60 @@ forward(const T* x, const T* bias, T* y, Shape s, Parameters p, Dropout d) {
             z.at[v] = (T)mask.of(act.value((A)z.at[v] + (A)b.at[v]), i + v, w);
         }
         store(y, z, i, s.size);
+        if constexpr (Act::keeps == SIGNS)
+            if (signs) write_signs(signs, z, i, s.size, lanes);
     }
 }
 
-// dz = act's pull of dropout's pull of g, from the residual r: what comes out (divided by dropout's
-// scale it is act's value) or what goes in before the bias. With `partial`, the sums of dz over each
+// What the backward pass knows of V elements from i on, by `kept`: what goes into an activation before
+// the bias, or what comes out (divided by dropout's scale it is the value), or its signs.
+template <typename T, int V, Keeps KEEPS> struct Residual {
+    Pack<T, V> r;
+
+    __device__ Residual(const void* kept, int64 i, int64 size)
+        : r(load<T, V>((const T*)kept, i, size)) {}
+
+    template <typename A> __device__ A of(int v, A bias, A keep) const {
+        return KEEPS == OUTPUT ? (A)r.at[v] * keep : (A)r.at[v] + bias;
+    }
+};
+
+template <typename T, int V> struct Residual<T, V, SIGNS> {
+    uint32 bits;
+
+    __device__ Residual(const void* kept, int64 i, int64 size)
+        : bits(i < size ? ((const unsigned char*)kept)[i >> 3] >> (i & 7) : 0) {}
+
+    template <typename A> __device__ A of(int v, A, A) const {
+        return bits >> v & 1 ? (A)1 : (A)0;
+    }
+};
+
+// dz = act's pull of dropout's pull of g, from what was kept. With `partial`, the sums of dz over each
 // slab's rows, for each column.
 template <typename T, int V, typename Act, bool DROP>
 __global__ void __launch_bounds__(32 * WARPS, sizeof(T) == 4 && !DROP ? 3 : 2)
-backward(const T* g, const T* r, const T* bias, T* dz, Shape s, Parameters p, Dropout d,
+backward(const T* g, const void* kept, const T* bias, T* dz, Shape s, Parameters p, Dropout d,
          typename Wide<T>::type* partial) {
     typedef typename Wide<T>::type A;
     const Act act(p);
     const Place<V> place(s);
     const Mask<A, DROP> mask(d);
-    const A keep = DROP && Act::output ? (A)(1.0 - d.rate) : (A)1;
+    const A keep = DROP ? (A)(1.0 - d.rate) : (A)1;
+    const A scale = DROP ? (A)1 : (A)d.scale;    // of a mask that is in the signs
     const Pack<T, V> b = load_bias<T, V>(bias, place.column, s.columns);
     A sum[V] = {};
     for (int64 row = place.row; row < place.stop; row += WARPS) {
         const int64 i = row * s.width + place.column;
         Pack<T, V> c = load<T, V>(g, i, s.size);
-        const Pack<T, V> z = load<T, V>(r, i, s.size);
+        const Residual<T, V, Act::keeps> r(kept, i, s.size);
         Words w;
 #pragma unroll
         for (int v = 0; v < V; v++) {
             if (v % 4 == 0) w = mask.words(i + v);
-            const A in = Act::output ? (A)z.at[v] * keep : (A)z.at[v] + (A)b.at[v];
-            const A out = act.pull(mask.of((A)c.at[v], i + v, w), in);
+            A up = mask.of((A)c.at[v], i + v, w);
+            if (Act::keeps == SIGNS) up *= scale;
+            const A out = act.pull(up, r.of(v, (A)b.at[v], keep));
             c.at[v] = (T)out;
             sum[v] += out;    // behind the end the cotangent is 0, and so is this
         }
@@ -256,7 +299,8 @@ gated_backward(const T* g, const T* x, const T* bias, T* dx, Shape s, Parameters
             if (v % 4 == 0) w = mask.words(i + v);
             const A cotangent = mask.of((A)c.at[v], i + v, w);
             const A z = (A)b.at[v] + (A)bb.at[v], value = act.value(z);
-            const A db = act.pull(cotangent * ((A)a.at[v] + (A)ba.at[v]), Act::output ? value : z);
+            const A db = act.pull(cotangent * ((A)a.at[v] + (A)ba.at[v]),
+                                  Act::keeps == OUTPUT ? value : z);
             const A da = cotangent * value;
             suma[v] += da;
             sumb[v] += db;

@@ -1,5 +1,8 @@
-// Activations: value(z), and pull(g, r), the cotangent of z from that of the value, where r is what
-// the backward pass keeps: the value itself if `output`, else z. kernels/cpu/activation.py is the same.
+// Activations: value(z), and pull(g, r), the cotangent of z from that of the value, where r is the
+// value itself if the backward pass keeps the OUTPUT, else z, of which by SIGNS only it is known
+// whether it is above 0. kernels/cpu/activation.py is the same.
+
+enum Keeps { INPUT, OUTPUT, SIGNS };
 
 struct Parameters { double first, second; };
 
@@ -23,43 +26,43 @@ template <typename A> struct Sides {
 template <typename A> __device__ A rising(A slope) { return slope < (A)0 ? (A)0 : slope; }
 
 struct Identity {
-    static const bool output = true;
+    static const Keeps keeps = OUTPUT;
     __device__ explicit Identity(Parameters) {}
     template <typename A> __device__ A value(A z) const { return z; }
     template <typename A> __device__ A pull(A g, A y) const { return g; }
 };
 
 struct Relu {
-    static const bool output = true;
+    static const Keeps keeps = SIGNS;
     __device__ explicit Relu(Parameters) {}
     template <typename A> __device__ A value(A z) const { return z < (A)0 ? (A)0 : z; }
-    template <typename A> __device__ A pull(A g, A y) const { return y > (A)0 ? g : (A)0; }
+    template <typename A> __device__ A pull(A g, A z) const { return z > (A)0 ? g : (A)0; }
 };
 
 struct LeakyRelu {
-    static const bool output = true;    // its slope is not negative
+    static const Keeps keeps = SIGNS;    // its slope is not negative
     double slope;
     __device__ explicit LeakyRelu(Parameters p) : slope(p.first) {}
     template <typename A> __device__ A value(A z) const { return z > (A)0 ? z : z * (A)slope; }
-    template <typename A> __device__ A pull(A g, A y) const { return y > (A)0 ? g : g * (A)slope; }
+    template <typename A> __device__ A pull(A g, A z) const { return z > (A)0 ? g : g * (A)slope; }
 };
 
 struct Sigmoid {
-    static const bool output = true;
+    static const Keeps keeps = OUTPUT;
     __device__ explicit Sigmoid(Parameters) {}
     template <typename A> __device__ A value(A z) const { return logistic(z); }
     template <typename A> __device__ A pull(A g, A y) const { return g * rising(y * ((A)1 - y)); }
 };
 
 struct Tanh {
-    static const bool output = true;
+    static const Keeps keeps = OUTPUT;
     __device__ explicit Tanh(Parameters) {}
     template <typename A> __device__ A value(A z) const { return tanh(z); }
     template <typename A> __device__ A pull(A g, A y) const { return g * rising((A)1 - y * y); }
 };
 
 struct Elu {
-    static const bool output = false;
+    static const Keeps keeps = INPUT;
     double alpha;
     __device__ explicit Elu(Parameters p) : alpha(p.first) {}
     template <typename A> __device__ A value(A z) const {
@@ -71,7 +74,7 @@ struct Elu {
 };
 
 struct Selu {
-    static const bool output = false;
+    static const Keeps keeps = INPUT;
     __device__ explicit Selu(Parameters) {}
     template <typename A> __device__ A value(A z) const {
         return z > (A)0 ? (A)1.0507009873554805 * z : (A)1.7580993408473766 * expm1(z);
@@ -82,7 +85,7 @@ struct Selu {
 };
 
 struct Gelu {
-    static const bool output = false;
+    static const Keeps keeps = INPUT;
     __device__ explicit Gelu(Parameters) {}
     template <typename A> __device__ A value(A z) const { return z * normcdf(z); }
     template <typename A> __device__ A pull(A g, A z) const {
@@ -92,7 +95,7 @@ struct Gelu {
 };
 
 struct GeluTanh {
-    static const bool output = false;
+    static const Keeps keeps = INPUT;
     __device__ explicit GeluTanh(Parameters) {}
     // 0.5 (1 + tanh(u)) = logistic(2u)
     template <typename A> __device__ A twice(A z) const {
@@ -108,7 +111,7 @@ struct GeluTanh {
 };
 
 struct Silu {
-    static const bool output = false;
+    static const Keeps keeps = INPUT;
     __device__ explicit Silu(Parameters) {}
     template <typename A> __device__ A value(A z) const { return z * logistic(z); }
     template <typename A> __device__ A pull(A g, A z) const {
@@ -118,7 +121,7 @@ struct Silu {
 };
 
 struct Mish {
-    static const bool output = false;
+    static const Keeps keeps = INPUT;
     __device__ explicit Mish(Parameters) {}
     // w = tanh(softplus(z)) and 1 - w, neither by a difference
     template <typename A> __device__ void parts(A z, A& w, A& rest) const {
@@ -141,7 +144,7 @@ struct Mish {
 };
 
 struct HardSwish {
-    static const bool output = false;
+    static const Keeps keeps = INPUT;
     __device__ explicit HardSwish(Parameters) {}
     template <typename A> __device__ A value(A z) const {
         return z <= (A)-3 ? (A)0 : z >= (A)3 ? z : z * (z + (A)3) / (A)6;
@@ -152,7 +155,7 @@ struct HardSwish {
 };
 
 struct Softplus {
-    static const bool output = false;
+    static const Keeps keeps = INPUT;
     double beta, threshold;
     __device__ explicit Softplus(Parameters p) : beta(p.first), threshold(p.second) {}
     template <typename A> __device__ A value(A z) const {

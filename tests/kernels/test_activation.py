@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 from gpugrad.kernels import activation as kinds
 from gpugrad.kernels import philox, report, source
-from gpugrad.kernels.activation import backward, forward, gated_backward, gated_forward
+from gpugrad.kernels.activation import (
+    backward,
+    forward,
+    forward_keeping,
+    gated_backward,
+    gated_forward,
+)
 
 import gpugrad as gg
 from gpugrad.device import CPU, to_device
@@ -163,10 +169,11 @@ def check(act, shape, dtype, device, rate=0.0, gated=False):
     drop = {"rate": rate, "state": state} if rate else {}
     n = shape[-1] // 2 if gated else shape[-1]
     g = draw((*shape[:-1], n), dtype, device, 2, 1.0)
-    run, back = (gated_forward, gated_backward) if gated else (forward, backward)
-    y = run(act, x, b, **drop)
-    keeps = isinstance(act, kinds.KEEPS_OUTPUT) and not gated
-    dx, db = back(act, g, y if keeps else x, b, sums=True, **drop)
+    if gated:
+        y, kept, back = gated_forward(act, x, b, **drop), x, gated_backward
+    else:
+        (y, kept), back = forward_keeping(act, x, b, **drop), backward
+    dx, db = back(act, g, kept, b, sums=True, **drop)
     dtypes = {a.dtype for a in (x, y, dx, db)}
     assert len(dtypes) == 1
     value, slope, size, most = expected(act, g, x, b, rate, gated)
@@ -176,7 +183,7 @@ def check(act, shape, dtype, device, rate=0.0, gated=False):
     close(dx, slope, most)
     rows = (-1, shape[-1])
     close(db, slope.reshape(rows).sum(0), most.reshape(rows).sum(0))
-    again = back(act, g, y if keeps else x, b, sums=True, **drop)
+    again = back(act, g, kept, b, sums=True, **drop)
     assert host(dx).tobytes() == host(again[0]).tobytes()
     assert host(db).tobytes() == host(again[1]).tobytes()
 
@@ -239,10 +246,56 @@ def test_nan_and_infinity_as_in_array_code(act, device):
         y = composed.VALUE[type(act)](act, x)
         r = y if isinstance(act, kinds.KEEPS_OUTPUT) else x
         dx = composed.PULL[type(act)](act, np.ones_like(x), r)
-    got = forward(act, to_device(x, device))
-    same = [got, backward(act, to_device(np.ones_like(x), device), to_device(r, device))[0]]
+    got, kept = forward_keeping(act, to_device(x, device))
+    same = [got, backward(act, to_device(np.ones_like(x), device), kept)[0]]
     for a, b in zip(same, (y, dx), strict=True):
         np.testing.assert_allclose(host(a), b, rtol=1e-14, atol=1e-300)
+
+
+BY_SIGNS = pytest.mark.parametrize(
+    "act", [kinds.Relu(), kinds.LeakyRelu(0.2)], ids=["relu", "leaky"]
+)
+
+
+@BY_SIGNS
+@pytest.mark.parametrize("dtype", EPS)
+@pytest.mark.parametrize("shape", [(1, 1), (9, 8), (33, 21), (5, 3, 130), (3, 3001), (40, 1024)])
+def test_what_is_kept_are_the_bits_of_the_outputs_signs(act, dtype, shape, device):
+    x, b = draw(shape, dtype, device), draw(shape[-1:], dtype, device, 1)
+    least = np.finfo("f2").smallest_subnormal if dtype == "float16" else 2.0**-133
+    x.reshape(-1)[::7] = to_device(np.array(0.5 * least, "f8").astype(x.dtype), device)
+    drop = {"rate": 0.25, "state": to_device(STREAM, device)}
+    for bias, options in ((None, {}), (b, {}), (b, drop)):
+        y, kept = forward_keeping(act, x, bias, **options)
+        np.testing.assert_array_equal(host(y), host(forward(act, x, bias, **options)))
+        np.testing.assert_array_equal(host(kept), np.packbits(host(y) > 0, bitorder="little"))
+
+
+@BY_SIGNS
+@pytest.mark.parametrize("dtype", EPS)
+@pytest.mark.parametrize("shape", [(33, 21), (300, 130), (70, 3001)])
+def test_gradients_by_signs_to_the_last_bit(act, dtype, shape, device):
+    x, g = draw(shape, dtype, device), draw(shape, dtype, device, 1)
+    y, kept = forward_keeping(act, x)
+    dx, db = backward(act, g, kept, sums=True)
+    slope = 0.0 if act == kinds.Relu() else act.negative_slope
+    sums = np.promote_types(x.dtype, "f4") if dtype != "bfloat16" else np.dtype("f4")
+    wide_g = host(g).astype(sums)
+    want = np.where(host(y) > 0, wide_g, sums.type(slope) * wide_g).astype(x.dtype)
+    np.testing.assert_array_equal(host(dx), want)
+    np.testing.assert_array_equal(host(backward(act, g, kept)[0]), want)
+    if sums == x.dtype:  # else what is summed was not yet rounded
+        order = backward(kinds.Identity(), dx, dx, sums=True)[1]
+        np.testing.assert_array_equal(host(db), host(order))
+
+
+def test_of_relu_the_bits_say_what_dropout_kept(device):
+    x, g = draw((40, 70), "float32", device), draw((40, 70), "float32", device, 1)
+    state = to_device(STREAM, device)
+    y, kept = forward_keeping(kinds.Relu(), x, rate=0.25, state=state)
+    dx = backward(kinds.Relu(), g, kept, rate=0.25, state=state + np.uint32(1))[0]
+    scale = np.float32(1 / 0.75)
+    np.testing.assert_array_equal(host(dx), np.where(host(y) > 0, host(g) * scale, 0))
 
 
 def test_unaligned_strided_and_empty(device, xp):
@@ -251,10 +304,14 @@ def test_unaligned_strided_and_empty(device, xp):
     act = kinds.Relu()
     np.testing.assert_array_equal(host(forward(act, x)), np.maximum(host(x), 0))
     g = xp.ones((8, 8), "f4")
-    dx, db = backward(act, g.T, x.T, sums=True)
+    dx, db = backward(act, g[::-1], forward_keeping(act, x)[1], sums=True)
+    np.testing.assert_array_equal(host(dx), host(x) > 0)
+    dx, db = backward(act, g.T, forward_keeping(act, x.T)[1], sums=True)
     np.testing.assert_array_equal(host(dx), host(x.T) > 0)
     np.testing.assert_array_equal(host(db), (host(x.T) > 0).sum(0))
-    dx, db = backward(act, g[:0], x[:0], sums=True)
+    y, kept = forward_keeping(act, x[:0])
+    assert (y.shape, kept.shape) == ((0, 8), (0,))
+    dx, db = backward(act, g[:0], kept, sums=True)
     assert (dx.shape, db.tolist()) == ((0, 8), [0] * 8)
     assert forward(act, g[:, :0]).shape == (8, 0)
     assert forward(act, xp.asarray(-2.0)).shape == ()
@@ -267,7 +324,9 @@ def test_what_does_not_fit_is_refused(device, xp):
     with pytest.raises(ValueError, match="does not fit float32"):
         forward(act, x, xp.ones(3, "f4"))
     with pytest.raises(ValueError, match="does not fit float32"):
-        backward(act, x, xp.ones((4, 4), "f4"))
+        backward(kinds.Tanh(), x, xp.ones((4, 4), "f4"))
+    with pytest.raises(ValueError, match=r"residual float32\(3, 4\) .* expected uint8\(2,\)"):
+        backward(act, x, x)
     with pytest.raises(ValueError, match="rate of dropout"):
         forward(act, x, rate=1.0, state=to_device(STREAM, device))
     with pytest.raises(ValueError, match="four uint32"):
@@ -297,8 +356,12 @@ def test_same_bits_on_any_number_of_threads(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_launches(counters, cuda, dtype):
     x = cuda.ones((100, 64), dtype)
-    b, act = x[0].copy(), kinds.Silu()
+    b, act, relu = x[0].copy(), kinds.Silu(), kinds.Relu()
+    kept = forward_keeping(relu, x)[1]
     for run, launches in (
+        (lambda: forward_keeping(relu, x, b), 1),
+        (lambda: backward(relu, x, kept), 1),
+        (lambda: backward(relu, x, kept, sums=True), 2),
         (lambda: forward(act, x, b), 1),
         (lambda: backward(act, x, x, b), 1),
         (lambda: backward(act, x, x, b, sums=True), 2),
@@ -313,12 +376,19 @@ def test_launches(counters, cuda, dtype):
 
 COUNT = """
 import cupy, cuda_on_cpu
-from gpugrad.kernels.activation import Silu, backward, forward, gated_backward, gated_forward
-act = Silu()
+from gpugrad.kernels.activation import (
+    Relu, Silu, backward, forward, forward_keeping, gated_backward, gated_forward,
+)
+act, relu = Silu(), Relu()
 for dtype in ("float16", "float32"):
     x = cupy.ones((1024, 1024), dtype)
     b, half = x[0].copy(), x[:, ::2].copy()
+    kept = forward_keeping(relu, x)[1]
+    bits = kept.nbytes / x.nbytes
     for run, least in (
+        (lambda: forward_keeping(relu, x, b), 2 + bits),
+        (lambda: backward(relu, x, kept), 2 + bits),
+        (lambda: backward(relu, x, kept, sums=True), 2 + bits),
         (lambda: forward(act, x, b), 2),
         (lambda: forward(act, x), 2),
         (lambda: backward(act, x, x, b), 3),
@@ -347,7 +417,7 @@ def test_bytes_moved_at_a_million_elements(counters):
         check=True,
     )
     ratios = [float(line) for line in found.stdout.split()]
-    assert len(ratios) == 12
+    assert len(ratios) == 18
     assert min(ratios) >= 1
     assert max(ratios) <= 1.05, ratios
 

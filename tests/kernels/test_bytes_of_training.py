@@ -123,6 +123,12 @@ for dtype in sys.argv[2:]:
     for name, launches, params in (("back", 1, {}), ("bias", 2, {"sums": True})):
         back = lambda: activation.backward(silu, x, x, w, **params, **drop)
         moved(f"dropout {name} {dtype}", launches, 3 * n, back)
+    relu, bits = activation.Relu(), 2 * n + side * side // 8
+    kept = activation.forward_keeping(relu, x)[1]
+    moved(f"relu {dtype}", 1, bits, lambda: activation.forward_keeping(relu, x, w))
+    for name, launches, params in (("back", 1, {}), ("bias", 2, {"sums": True})):
+        back = lambda: activation.backward(relu, x, kept, **params)
+        moved(f"relu {name} {dtype}", launches, bits, back)
     forth = lambda: activation.gated_forward(silu, x, w)
     moved(f"pairs {dtype}", 1, 3 * n // 2, forth)
     up = x[:, : side // 2].copy()
@@ -137,7 +143,7 @@ print(json.dumps(found))
 
 @pytest.mark.parametrize(
     ("elements", "dtypes", "kernels"),
-    [(1 << 20, ("f4", "f2", "bfloat16"), 116), (1 << 24, ("f4",), 39)],
+    [(1 << 20, ("f4", "f2", "bfloat16"), 125), (1 << 24, ("f4",), 42)],
 )
 def test_bytes_and_launches(cuda, counters, elements, dtypes, kernels):
     stand_in = Path(sys.modules["cuda_on_cpu"].__file__).parents[1]

@@ -42,7 +42,10 @@ def of_activation(device):
     g, x, wide = draw(device, 0, (300, 500), (300, 500), (300, 1000))
     state = to_device(philox.stream(3), device)
     act, drop = activation.Gelu(), {"rate": 0.5, "state": state}
+    relu = activation.forward_keeping(activation.Relu(), x, x[0], **drop)
     return [
+        *relu,
+        *activation.backward(activation.Relu(), g, relu[1], sums=True, **drop),
         activation.forward(act, x, x[0], **drop),
         *activation.backward(act, g, x, x[0], sums=True, **drop),
         activation.gated_forward(act, wide, wide[0]),

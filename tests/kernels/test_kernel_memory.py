@@ -57,6 +57,9 @@ def of_activation(n, m):
         yield from activation.backward(act, g, x, draw(m), sums=True, **drop)
         yield activation.gated_forward(act, pair, draw(2 * m), **drop)
         yield from activation.gated_backward(act, g, pair, draw(2 * m), sums=True, **drop)
+        for act in (activation.Relu(), activation.LeakyRelu()):
+            y, signs = activation.forward_keeping(act, x, draw(m), **drop)
+            yield from [y, signs, *activation.backward(act, g, signs, sums=True, **drop)]
 
 
 def of_softmax(n, m):
