@@ -51,13 +51,18 @@ def _sum_shape(x: ShapeDtype, *, axis: Any, keepdims: bool) -> ShapeDtype:
     return ShapeDtype(reduced(x.shape, axis, keepdims), dtype)
 
 
+def _sum_on_host(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if type(x) is np.ndarray and x.dtype.itemsize == 2 and is_narrow(x.dtype):
+        total = np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            return total.astype(x.dtype)
+    # What np.sum comes down to, at half its price for small arrays.
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+
+
 def _sum(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    if xp is np:  # what np.sum comes down to, at half its price for small arrays
-        if type(x) is np.ndarray and is_narrow(x.dtype):
-            total = np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float32)
-            with np.errstate(over="ignore"):
-                return total.astype(x.dtype)
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+    if xp is np:
+        return _sum_on_host(x, axis=axis, keepdims=keepdims)
     return xp.sum(x, axis=axis, keepdims=keepdims)
 
 
@@ -68,6 +73,7 @@ sum_p = Primitive(
     vjp=lambda g, x_like, axis, keepdims: spread(g, x_like, axis, keepdims),
     jvp=LINEAR,
     batch=over_axis,
+    host=_sum_on_host,
 )
 
 

@@ -121,6 +121,15 @@ def test_new_arrays_are_made_on_the_default_device(device):
         numpy.testing.assert_array_equal(host(g), [0.0, 2.0, 0.0])
 
 
+def test_functions_of_several_arrays_take_numbers_beside_lists():
+    for mine, theirs in (
+        (np.broadcast_arrays(3.0, [1, 2]), numpy.broadcast_arrays(3.0, [1, 2])),
+        (np.meshgrid(2.0, [1, 2]), numpy.meshgrid(2.0, [1, 2])),
+        (np.stack([[1, 2], [3, 4]], 1), numpy.stack([[1, 2], [3, 4]], 1)),
+    ):
+        numpy.testing.assert_array_equal(mine, theirs)
+
+
 LISTS = {
     "dot": lambda x: np.dot(x, [1.0, 2.0, 3.0]),
     "multiply": lambda x: np.multiply([1.0, 2.0, 3.0], x),

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import gpugrad as gg
 import gpugrad.numpy as gnp
 from gpugrad.compat.autograd import core
@@ -24,7 +26,8 @@ make_jvp = unary_to_nary(core.make_jvp)
 def _value_and_grad(fun: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
     if not core.holds_registered(x):
         ans, gradient = value_and_grad_at(fun, (x,), {})
-        vspace(ans)  # a number that has derivatives
+        if not isinstance(ans, np.floating):  # what a sum is
+            vspace(ans)  # a number that has derivatives
         return ans, gradient
     vjp, ans = core.make_vjp(fun, x)
     vs = vspace(ans)

@@ -12,6 +12,7 @@ import numpy as np
 import gpugrad.numpy as gnp
 from gpugrad.calling import match
 from gpugrad.core.box import BOX_TYPES, any_box, strip
+from gpugrad.core.loose import LISTS
 from gpugrad.device import default_device, is_cuda, namespace, on
 from gpugrad.dispatch import functions, ufuncs
 from gpugrad.ops.operands import as_arrays
@@ -87,12 +88,16 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
     else:
         count = _OPERANDS.get(name, 1)
         found = match(theirs, ours)
-        most, plain = (found.aligned, found.same - {"out"}) if ours is not theirs else (-1, plain)
+        most, plain = (found.aligned, found.same - {"out"}) if ours is not theirs else (0, plain)
 
     @functools.wraps(theirs)
     def serve(*args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and type(args[0]) is np.ndarray:  # what follows, in short
-            return theirs(*args, **kwargs)
+        if len(args) == 1:  # what follows, in short
+            kind = type(args[0])
+            if kind is np.ndarray:
+                return theirs(*args, **kwargs)
+            if kind in BOX_TYPES and most and plain.issuperset(kwargs):
+                return ours(*args, **kwargs)
         boxed = lists = False
         for a in args:
             kind = type(a)
@@ -100,7 +105,7 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
                 boxed = True
             elif kind is list or kind is tuple:
                 lists = True
-        if several and lists and _ARRAYS.issuperset(map(type, args[0])):
+        if several and lists and type(args[0]) in LISTS and _ARRAYS.issuperset(map(type, args[0])):
             boxed = any_box(args[0])
         elif lists and (boxed or any(gathers(a) for a in args)):
             if several:
@@ -119,8 +124,12 @@ def _serving(theirs: Any, ours: Any) -> Callable[..., Any]:
 
     @functools.wraps(theirs)
     def serve_one(x: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if type(x) in BOX_TYPES and not args and not kwargs:  # what serve would come to, sooner
-            return ours(x)
+        if not args and not kwargs:  # what serve would come to, sooner
+            kind = type(x)
+            if kind in BOX_TYPES:
+                return ours(x)
+            if kind is np.ndarray:
+                return theirs(x)
         return serve(x, *args, **kwargs)
 
     return serve_one
