@@ -147,7 +147,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         given, got = flatten(cotangent)
         if got is not tree and got != tree:
             raise ValueError(f"vjp: a cotangent of structure {got} for an output of {tree}")
-        cotangents = [seed(y, g, "vjp") for y, g in zip(values, given)]
+        cotangents = list(map(seed, values, given))
         if argnum is not None:
             return run.pull_one(select(argnum, len(primals), "vjp")[0], roots, cotangents)
         return tuple(run.pull(roots, cotangents, retain_graph=True))
@@ -156,7 +156,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     return (value, pull, run.result(aux)) if has_aux else (value, pull)
 
 
-def seed(y: Any, g: Any, what: str) -> Any:
+def seed(y: Any, g: Any, what: str = "vjp") -> Any:
     """A cotangent that fits the output ``y``, taken from its trace, or an error."""
     if type(g) is type(y) is np.ndarray and g.dtype is y.dtype and g.shape == y.shape:
         return g

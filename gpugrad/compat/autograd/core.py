@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -98,7 +98,7 @@ class _Call:
     def argnums(self, wanted: Sequence[bool]) -> tuple[int, ...]:
         """The arguments with a wanted operand in them."""
         if self.tree is None:
-            return tuple(itertools.compress(itertools.count(), wanted))
+            return _marked(tuple(wanted))
         rest = iter(wanted)
         return tuple(
             [
@@ -108,7 +108,7 @@ class _Call:
             ]
         )
 
-    def spread(self, argnums: Sequence[int], given: Sequence[Any], count: int) -> list[Any]:
+    def spread(self, argnums: Sequence[int], given: Iterable[Any], count: int) -> list[Any]:
         """An entry for each of ``count`` operands from what ``argnums`` have; None elsewhere."""
         if self.tree is None:
             return _place(argnums, given, count)
@@ -159,9 +159,9 @@ class Function(UserPrimitive):
             rows = _by_rows(self._pull, (g, xs, y), (needs, call))
             if rows is not None:
                 return list(rows)
+        at = _marked(tuple(needs))
         rule = primitive_vjps.get(self.function)
         if rule is None:
-            at = [i for i, need in enumerate(needs) if need]
 
             def push(*ts: Any) -> Any:
                 return self._push(_place(at, ts, len(xs)), xs, y, call)
@@ -173,8 +173,8 @@ class Function(UserPrimitive):
         pulled = rule(argnums, unflatten(call.out, y), call.args(xs), call.kwargs)(
             unflatten(call.out, cotangent)
         )
-        leaves = call.spread(argnums, [_dense(c) for c in pulled], len(xs))
-        return [_real_for_real(c, x) if need else None for c, x, need in zip(leaves, xs, needs)]
+        leaves = call.spread(argnums, map(_dense, pulled), len(xs))
+        return _place(at, [_real_for_real(leaves[i], xs[i]) for i in at], len(xs))
 
     def _push(self, ts: Any, xs: Any, y: Any, call: _Call) -> Any:
         if self in notrace_primitives.get(JVPNode, ()):
@@ -216,7 +216,13 @@ def _zero(x: Any) -> Any:
     return vspace(x).zeros() if is_number(getval(x)) or is_registered(getval(x)) else x
 
 
-def _place(at: Sequence[int], values: Sequence[Any], count: int) -> list[Any]:
+@functools.cache
+def _marked(wanted: tuple[bool, ...]) -> tuple[int, ...]:
+    """The places where ``wanted`` is true."""
+    return tuple([n for n, want in enumerate(wanted) if want])
+
+
+def _place(at: Sequence[int], values: Iterable[Any], count: int) -> list[Any]:
     out: list[Any] = [None] * count
     for i, v in zip(at, values):
         out[i] = v
