@@ -344,7 +344,7 @@ def _run(
     if not out.size:
         return out, xp.zeros(into[-1], dtype) if sums else None
     launch = _host if xp is np else _cuda
-    flat = [contiguous(a).reshape(-1) for a in arrays]
+    flat = [a.ravel() for a in arrays]
     bias = None if bias is None else contiguous(bias)
     found = launch(
         name, act, flat, bias, rate, state if rate else None, out, size, columns, step, sums, signs
@@ -391,14 +391,16 @@ def _host(
         columns = min(size, _WIDE)
     fold = max(1, min(_WIDE // columns, size // columns)) if step == 1 else 1
     width = fold * columns
-    each = np.zeros(width * step, wide) if bias is None else bias
-    each = each if len(each) == width * step else np.tile(each, fold)
+    if bias is None:
+        bias = np.zeros(width * step, wide)
+    elif fold > 1:
+        bias = np.tile(bias, fold)
     blocks, tiles = -(-size // (width * _DEEP)), -(-width // _WIDE)
     partial = np.empty((blocks, width * step) if sums else (1, 1), wide)
-    also: Any = partial
-    loop, parts = getattr(activation, name), blocks * tiles
+    loop, parts, also = getattr(activation, name), blocks * tiles, partial
     if name == "forward":
-        parts, also = -(-size // _WIDE), signs if wide == dtype else None
+        packs = signs is not None and wide == dtype
+        parts, also = -(-size // _WIDE), signs if packs else np.empty(0, np.uint8)
     elif name == "backward" and isinstance(act, KEEPS_SIGNS):
         loop = activation.backward_by_signs
     threads.run(
@@ -407,7 +409,7 @@ def _host(
         size * step * (0.2 if isinstance(act, PLAIN) else 0.6) + (0 if state is None else size),
         act,
         *arrays,
-        each,
+        bias,
         flat,
         (size, width, _WIDE, _DEEP),
         also,
@@ -416,8 +418,8 @@ def _host(
     )
     if wide != dtype:
         out[...] = flat.reshape(out.shape)
-        if signs is not None:
-            signs[...] = np.packbits(out > 0, bitorder="little")  # of what it was rounded to
+        if signs is not None:  # of what was rounded
+            signs[...] = np.packbits(out > 0, bitorder="little")
     if not sums:
         return None
     total = np.empty(columns * step, wide)

@@ -328,7 +328,10 @@ def forward(
     state: Any,
     drop: Any,
 ) -> None:
-    """``y = dropout(act(x + bias))`` in parts of ``wide`` elements, and the bits of ``y > 0``."""
+    """``y = dropout(act(x + bias))``, and the bits of ``y > 0`` unless ``signs`` is empty.
+
+    A part is ``wide`` elements here.
+    """
     size, width, wide, _ = shape
     scales = np.empty(wide, x.dtype)
     for part in range(start, stop):
@@ -345,7 +348,7 @@ def forward(
                 for c in range(count):
                     ys[c] = select(scales[c] > 0, ys[c] * scales[c], scales[c])
             at += count
-        if signs is not None:
+        if len(signs):
             pack_above(y, first, last, signs)
 
 

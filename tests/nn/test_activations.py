@@ -87,6 +87,61 @@ def test_bias_and_dropout_in_the_same_pass(name, device, size):
         np.testing.assert_allclose(g.numpy(), t.grad.numpy(), rtol=1e-9, atol=1e-12)
 
 
+SLOPES = {"relu": 0.0, "leaky_relu": 0.01}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_every_transform_of_what_keeps_signs(name, rate, device, size):
+    """The kernels' bits serve the first derivative; every other is array code beside them."""
+    rng = np.random.default_rng(2)
+    x, t, b = (gg.Array(rng.normal(size=s), device=device) for s in ((5, 7), (5, 7), (7,)))
+    mask = np.asarray(nn.dropout(np.ones((5, 7)), rate, key=7)) if rate else np.ones((5, 7))
+    more = {"p": rate, "key": 7} if rate else {}
+    slope = np.where(x.numpy() + b.numpy() > 0, 1.0, SLOPES[name]) * mask
+
+    def f(x, b):
+        return getattr(nn, name)(x, bias=b, **more)
+
+    def check(got, want):
+        np.testing.assert_allclose(got.numpy(), want, rtol=1e-12, atol=1e-12)
+
+    y, dy = gg.jvp(lambda x: f(x, b), (x,), (t,))
+    check(y, slope * (x.numpy() + b.numpy()))
+    check(dy, slope * t.numpy())
+    _, pull = gg.vjp(f, x, b)
+    check(
+        gg.vmap(lambda g: pull(g)[0])(np.stack([t, 2 * t])),
+        np.stack([slope * t.numpy()] * 2) * [[[1]], [[2]]],
+    )
+    check(pull(t)[1], (slope * t.numpy()).sum(0))
+    second = gg.grad(lambda x: np.sum(gg.grad(lambda x: np.sum(f(x, b) ** 2))(x) * t))(x)
+    check(second, 2 * slope**2 * t.numpy())
+    each = gg.vmap(gg.grad(lambda x: np.sum(f(x, b) ** 2)))
+    if not rate:
+        check(each(x), 2 * slope**2 * (x.numpy() + b.numpy()))
+    leaf = gg.Array(x, requires_grad=True)
+    g = gg.Array(t, requires_grad=True)
+    (f(leaf, b) * g).sum().backward(create_graph=True)
+    (leaf.grad * t).sum().backward()
+    check(g.grad - f(x, b), slope * t.numpy())
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_a_bit_an_element_is_kept_where_a_tape_records(name, device, monkeypatch):
+    n = 2 * activation.SMALL
+    x = gg.Array(np.linspace(-1, 1, n, dtype="f4").reshape(-1, 64), device=device)
+    leaf, b = gg.Array(x, requires_grad=True), x[0] * 1
+    y = getattr(nn, name)(leaf, bias=b)
+    kept = [v for v in y._payload.saved if hasattr(v, "nbytes")]
+    assert [v.nbytes for v in kept] == [n // 8]
+    monkeypatch.setattr(activation.kernels, "forward_keeping", None)
+    with gg.no_grad():
+        again = getattr(nn, name)(leaf, bias=b)
+    for z in (again, getattr(nn, name)(x, bias=b)):
+        np.testing.assert_array_equal(z.numpy(), y.numpy())
+
+
 @pytest.mark.parametrize("dim", [0, 1, -1])
 def test_gated_pairs(dim, device, size):
     x = np.random.default_rng(1).normal(size=(4, 6))
