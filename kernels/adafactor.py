@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from gpugrad.kernels.many import addresses, by_dtype, dense, module, ticket, wide
+from gpugrad.kernels.many import CHUNK, addresses, by_dtype, dense, here, layout, module, wide
 from gpugrad.kernels.operands import together
 from gpugrad.kernels.optimizer import Common, check_common, on_device, scale_of
 from gpugrad.kernels.source import C_NAMES, function, resident
@@ -39,8 +39,9 @@ def adafactor(
     Bytes it must move, for N elements of ``s`` bytes with V variances of ``w``, if a tensor stayed
     on the chip between its sums: ``3*N*s + 2*V*w``. It moves ``7*N*s`` (``6*N*s`` of vectors):
     a parameter is read twice and written once, a gradient is read four times (three), and variances
-    are read again from the cache. One launch, a block for each tensor, since each of the sums over
-    a tensor waits for the last: it takes as long as the largest tensor does on one multiprocessor.
+    are read again from the cache. One launch, a block for each 16384 elements of a tensor, at most
+    512: each of the sums over a tensor waits for the last. Loads are of one element for each
+    thread, side by side: a gradient is read by rows and by columns.
 
     Examples
     --------
@@ -134,13 +135,29 @@ def _host(lists: list[list[Any]], step: Any, numbers: tuple[Any, ...], common: C
 def _dims(shapes: tuple[tuple[int, ...], ...], where: int) -> Any:
     import cupy
 
-    if any(math.prod(s) >= 1 << 31 for s in shapes):
-        raise ValueError("adafactor: on CUDA a parameter has less than 2**31 elements")
+    if any(math.prod(s) > (1 << 31) - 2 * THREADS for s in shapes):  # a block's next are counted
+        raise ValueError("adafactor: on CUDA a parameter has less than 2**31 - 1024 elements")
     rows = []
     for s in shapes:
         size = math.prod(s)
         rows.append((math.prod(s[:-2]), s[-2], s[-1]) if len(s) > 1 and size else (1, 0, size))
     return cupy.asarray(np.array(rows, np.int64))
+
+
+PART, THREADS = 16384, 512
+"""Elements of a part of a tensor, and the most parts: as many as a block has threads."""
+
+
+def _parts(p: Any) -> int:
+    return min(THREADS, -(-int(p.size) // PART))
+
+
+@lru_cache(maxsize=256)
+def _scratch(parts: int, tensors: int, dtype: Any, where: Hashable) -> tuple[Any, Any]:
+    """Partial sums, and zeros by which blocks find their parts and wait for each other's."""
+    import cupy
+
+    return cupy.empty(2 * parts, dtype), cupy.zeros(tensors + 1, np.int32)
 
 
 def _cuda(lists: list[list[Any]], step: Any, numbers: tuple[Any, ...], common: Common) -> None:
@@ -149,15 +166,19 @@ def _cuda(lists: list[list[Any]], step: Any, numbers: tuple[Any, ...], common: C
     xp = module(lists[0][0])
     where = xp.cuda.runtime.getDevice()
     run = function("optimizer", f"adafactor<{C_NAMES[dtype.name]}>")
+    table = layout([p for p, *_ in lists], lambda p: CHUNK * _parts(p))
     run(
-        (max(1, min(len(lists), resident(512))),),
-        (512,),
+        (max(1, min(table.chunks, resident(THREADS))),),
+        (THREADS,),
         (
             addresses(list(zip(*lists))),
             _dims(tuple([p.shape for p, *_ in lists]), where),
+            *table[1:3],
+            np.int32(table.chunks),
             np.int32(len(lists)),
+            *_scratch(table.chunks, len(lists), wide(dtype), here()),
             step,
-            ticket(),
+            table.ticket,
             *on_device(common, 1e-2, dtype, xp),
             *map(np.float64, (beta2_decay, weight_decay, _least(eps1, dtype), eps2, d)),
         ),

@@ -71,7 +71,7 @@ def layout(arrays: Sequence[Any], each: Callable[[Any], int] = lambda a: int(a.s
     sizes = tuple([each(a) for a in arrays])
     if isinstance(arrays[0], np.ndarray):
         return _host_layout(sizes)
-    return _cuda_layout(sizes, _here())
+    return _cuda_layout(sizes, here())
 
 
 def host_layout(sizes: Any) -> Layout:
@@ -79,7 +79,7 @@ def host_layout(sizes: Any) -> Layout:
     return _host_layout(tuple(sizes.tolist()))
 
 
-def _here() -> Hashable:
+def here() -> Hashable:
     """The current device and stream: kernels on two streams must not share a ticket."""
     import cupy
 
@@ -103,7 +103,7 @@ def addresses(lists: Sequence[Sequence[Any]]) -> Any:
         found = [[a.__array_interface__["data"][0] for a in arrays] for arrays in lists]
         return np.array(found, np.uint64)
     found = [[a.data.ptr for a in arrays] for arrays in lists]
-    return _table(np.array(found, np.uint64).tobytes(), _here())
+    return _table(np.array(found, np.uint64).tobytes(), here())
 
 
 @lru_cache(maxsize=256)
@@ -115,7 +115,7 @@ def _ticket(where: Hashable) -> Any:
 
 def ticket() -> Any:
     """A zero by which blocks of one kernel on the current stream find out which is the last."""
-    return _ticket(_here())
+    return _ticket(here())
 
 
 def blocks(chunks: int) -> tuple[tuple[int], tuple[int]]:

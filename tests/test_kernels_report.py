@@ -7,7 +7,7 @@ import re
 import ml_dtypes
 import numpy as np
 import pytest
-from gpugrad.kernels import activation, fused, norm, optimizer, report, softmax, source
+from gpugrad.kernels import activation, fused, norm, report, softmax, source
 from gpugrad.kernels.many import FLOATS
 
 import gpugrad as gg
@@ -57,7 +57,6 @@ PAIRS = {
     *activation.VARIANTS,
     *[k for k in norm.VARIANTS if k.startswith("norm_rows_backward")],
     *[k for k in softmax.VARIANTS if k.startswith("cross_entropy_backward")],
-    *[k for k in optimizer.VARIANTS if k.startswith("adafactor")],
 }
 
 

@@ -219,23 +219,124 @@ __global__ void __launch_bounds__(THREADS, 4) update(const uint64* table, const 
     if (last_block(ticket) && threadIdx.x == 0) *steps += 1;
 }
 
-// One step of Adafactor, a block for each tensor: its sums over rows, columns and the whole tensor
-// each wait for the last. `table` holds addresses by (parameter, gradient, row and column variances;
-// tensor), `dims` (matrices, rows, columns); 0 rows for a vector, whose variance is in the third row
-// of the table. Numbers: the decay's power, weight decay, the two epsilons and d.
+// One step of Adafactor. Each tensor is in parts, at most FACTOR_THREADS, and has three phases: the
+// sum of its squares and the variances, the norm of its update, the update. A part begins a phase
+// when all parts of its tensor have ended the last. Blocks take parts in order, by `taken`, phase
+// after phase, so that none waits for one that cannot begin. What parts add up is kept for each and
+// added in order: the same bits on every run.
+//
+// `table` holds addresses by (parameter, gradient, row and column variances; tensor), `dims`
+// (matrices, rows, columns); 0 rows for a vector, whose variance is in the third row of the table.
+// `first` and `owner` say which parts are of which tensor, `ended` how many have ended, in all
+// phases: it and `taken`, behind it, are 0 before and after. Numbers: the decay's power, weight
+// decay, the two epsilons and d.
 const int FACTOR_THREADS = 512;
 
+// Wait until `count` says so. What others wrote before is seen then.
+__device__ void wait_for(const int* count, int least) {
+    if (threadIdx.x == 0)
+        while (*(const volatile int*)count < least) {}
+    __syncthreads();
+    __threadfence();
+}
+
+// A parameter, its gradient and its variances, and the part `m` of `parts` that is worked on.
+template <typename T> struct Factored {
+    typedef typename Wide<T>::type A;
+    static const int B = FACTOR_THREADS;
+    T* p;
+    const T* g;
+    A *row, *col;
+    int count, rows, cols, size, m, parts;    // in 32 bits, as kernels/adafactor.py makes sure
+
+    // Where this part of n things begins.
+    __device__ int begin(int n) const { return (int)((int64)n * m / parts); }
+    __device__ int end(int n) const { return (int)((int64)n * (m + 1) / parts); }
+
+    __device__ A squares() const {
+        A sum[1] = {};
+        for (int i = begin(size) + threadIdx.x; i < end(size); i += B) sum[0] += (A)p[i] * (A)p[i];
+        reduce<Plus, B>(sum);
+        return sum[0];
+    }
+
+    __device__ void variances(A scale, A fresh) const {
+        if (rows == 0) {
+            for (int i = begin(size) + threadIdx.x; i < end(size); i += B) {
+                const A x = scale * (A)g[i];
+                row[i] += fresh * (x * x - row[i]);
+            }
+            return;
+        }
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, lines = count * rows;
+        for (int r = begin(lines) + warp; r < end(lines); r += B / 32) {
+            A sum[1] = {};
+            for (int c = lane; c < cols; c += 32) {
+                const A x = scale * (A)g[(int64)r * cols + c];
+                sum[0] += x * x;
+            }
+            reduce<Plus, 32>(sum);
+            if (lane == 0) row[r] += fresh * (sum[0] / (A)cols - row[r]);
+        }
+        // Groups of 32 columns: each warp adds up some of the rows.
+        __shared__ A sums[B / 32][32];
+        const int all = count * cols, groups = (all + 31) / 32;
+        for (int q = begin(groups); q < end(groups); q++) {
+            const int j = q * 32 + lane;
+            A sum = 0;
+            if (j < all) {
+                const T* top = g + (int64)(j / cols) * rows * cols + j % cols;
+                for (int r = warp; r < rows; r += B / 32) {
+                    const A x = scale * (A)top[(int64)r * cols];
+                    sum += x * x;
+                }
+            }
+            __syncthreads();    // the last group's have been read
+            sums[warp][lane] = sum;
+            __syncthreads();
+            if (warp == 0 && j < all) {
+                for (int k = 1; k < B / 32; k++) sum += sums[k][lane];
+                col[j] += fresh * (sum / (A)rows - col[j]);
+            }
+        }
+    }
+
+    // What `use` makes of each element and of its update: the scaled gradient over the root of its
+    // variance.
+    template <typename F> __device__ void updates(A scale, A least_mean, A least, F use) const {
+        const int area = rows ? rows * cols : size, start = begin(size), stop = end(size);
+        for (int b = start / area; (int64)b * area < stop; b++) {
+            A mean[1] = {};
+            if (rows) {
+                for (int r = threadIdx.x; r < rows; r += B) mean[0] += row[b * rows + r];
+                reduce<Plus, B>(mean);
+                mean[0] /= (A)rows;
+                if (mean[0] < least_mean) mean[0] = least_mean;
+            }
+            const int last = b < count - 1 ? (b + 1) * area : size, until = min(stop, last);
+#pragma unroll 2
+            for (int i = max(start, b * area) + threadIdx.x; i < until; i += B) {
+                A v = rows ? row[i / cols] * col[b * cols + i % cols] / mean[0] : row[i];
+                if (v < least) v = least;
+                use(i, scale * (A)g[i] / sqrt(v));
+            }
+        }
+    }
+};
+
 template <typename T>
-__global__ void __launch_bounds__(FACTOR_THREADS, 1)
-adafactor(const uint64* table, const int64* dims, int tensors, int64* steps, int* ticket,
+__global__ void __launch_bounds__(FACTOR_THREADS, 2)
+adafactor(const uint64* table, const int64* dims, const int64* first, const int* owner, int parts,
+          int tensors, typename Wide<T>::type* partials, int* ended, int64* steps, int* ticket,
           double rate, const typename Wide<T>::type* rate_at, double sign,
           const typename Wide<T>::type* unscale, const typename Wide<T>::type* summary,
           double limit, const typename Wide<T>::type* skip, double power_of_step, double decay,
           double epsilon1, double epsilon2, double d) {
     typedef typename Wide<T>::type A;
     const int B = FACTOR_THREADS;
-    __shared__ A scale, fresh, shrink, rho, step_size;
+    __shared__ A scale, fresh, shrink, rho;
     __shared__ bool off;
+    __shared__ int place;
     if (threadIdx.x == 0) {
         off = skip && *skip != 0;
         const double lr = rate_at ? (double)*rate_at : rate, step = (double)(*steps + 1);
@@ -248,75 +349,49 @@ adafactor(const uint64* table, const int64* dims, int tensors, int64* steps, int
     __syncthreads();
     if (off) return;
     const A least = (A)(epsilon1 * epsilon1);
-    for (int t = blockIdx.x; t < tensors; t += gridDim.x) {
-        T* p = (T*)table[t];
-        const T* g = (const T*)table[tensors + t];
-        A* row = (A*)table[2 * tensors + t];
-        A* col = (A*)table[3 * tensors + t];
-        // In 32 bits, as kernels/adafactor.py makes sure: the loops divide by them.
+    int* taken = ended + tensors;
+    for (;;) {
+        if (threadIdx.x == 0) place = atomicAdd(taken, 1);
+        __syncthreads();
+        const int phase = parts ? place / parts : 3;
+        if (phase > 2) break;
+        const int part = place - phase * parts;
+        const int t = owner[part], start = (int)first[t];
         const int count = (int)dims[3 * t], rows = (int)dims[3 * t + 1], cols = (int)dims[3 * t + 2];
-        const int64 size = (int64)count * (rows > 0 ? rows : 1) * cols;
-        if (size == 0) continue;
-        A squares[1] = {};
-        for (int64 i = threadIdx.x; i < size; i += B) squares[0] += (A)p[i] * (A)p[i];
-        reduce<Plus, B>(squares);
-        if (rows == 0) {
-            for (int64 i = threadIdx.x; i < size; i += B) {
-                const A x = scale * (A)g[i];
-                row[i] += fresh * (x * x - row[i]);
-            }
+        const int many = (int)(t + 1 < tensors ? first[t + 1] : parts) - start;
+        const Factored<T> x = {(T*)table[t], (const T*)table[tensors + t],
+                               (A*)table[2 * tensors + t], (A*)table[3 * tensors + t],
+                               count, rows, cols, count * (rows ? rows : 1) * cols,
+                               part - start, many};
+        wait_for(ended + t, phase * many);
+        if (phase == 0) {
+            const A sum = x.squares();
+            if (threadIdx.x == 0) partials[part] = sum;
+            x.variances(scale, fresh);
+        } else if (phase == 1) {
+            A change[1] = {};
+            x.updates(scale, (A)epsilon1, least, [&](int, A u) { change[0] += u * u; });
+            reduce<Plus, B>(change);
+            if (threadIdx.x == 0) partials[parts + part] = change[0];
         } else {
-            for (int r = threadIdx.x / 32; r < count * rows; r += B / 32) {
-                A sum[1] = {};
-                for (int c = threadIdx.x % 32; c < cols; c += 32) {
-                    const A x = scale * (A)g[(int64)r * cols + c];
-                    sum[0] += x * x;
-                }
-                reduce<Plus, 32>(sum);
-                if (threadIdx.x % 32 == 0) row[r] += fresh * (sum[0] / (A)cols - row[r]);
-            }
-            for (int j = threadIdx.x; j < count * cols; j += B) {
-                const int64 first = (int64)(j / cols) * rows * cols + j % cols;
-                A sum = 0;
-                for (int r = 0; r < rows; r++) {
-                    const A x = scale * (A)g[first + (int64)r * cols];
-                    sum += x * x;
-                }
-                col[j] += fresh * (sum / (A)rows - col[j]);
-            }
+            A sum[2] = {};    // of squares, of the update's
+            if (threadIdx.x < many)
+                for (int k = 0; k < 2; k++) sum[k] = partials[k * parts + start + threadIdx.x];
+            reduce<Plus, B>(sum);
+            const A root = sqrt(sum[0] / (A)x.size);
+            const A alpha = root > (A)epsilon2 || root != root ? root : (A)epsilon2;
+            const A norm = sqrt(sum[1] / (A)x.size) / (A)d;
+            const A size = alpha * rho / (norm > (A)1 || norm != norm ? norm : (A)1);
+            x.updates(scale, (A)epsilon1, least, [&](int i, A u) {
+                x.p[i] = (T)(shrink * (A)x.p[i] - size * u);
+            });
         }
-        __syncthreads();    // the variances are written
-        A change[1] = {};
-        for (int pass = 0; pass < 2; pass++) {    // the update's norm, then the update
-            for (int b = 0; b < (rows ? count : 1); b++) {
-                A mean[1] = {};
-                if (rows) {
-                    for (int r = threadIdx.x; r < rows; r += B) mean[0] += row[b * rows + r];
-                    reduce<Plus, B>(mean);
-                    mean[0] /= (A)rows;
-                    if (mean[0] < (A)epsilon1) mean[0] = (A)epsilon1;
-                }
-                const int length = rows ? rows * cols : (int)size;
-                for (int i = threadIdx.x; i < length; i += B) {
-                    A v = rows ? row[b * rows + i / cols] * col[b * cols + i % cols] / mean[0] : row[i];
-                    if (v < least) v = least;
-                    const int64 at = (int64)b * length + i;
-                    const A u = scale * (A)g[at] / sqrt(v);
-                    if (pass == 0) change[0] += u * u;
-                    else p[at] = (T)(shrink * (A)p[at] - step_size * u);
-                }
-            }
-            if (pass == 0) {
-                reduce<Plus, B>(change);
-                if (threadIdx.x == 0) {
-                    const A root = sqrt(squares[0] / (A)size);
-                    const A alpha = root > (A)epsilon2 || root != root ? root : (A)epsilon2;
-                    const A norm = sqrt(change[0] / (A)size) / (A)d;
-                    step_size = alpha * rho / (norm > (A)1 || norm != norm ? norm : (A)1);
-                }
-                __syncthreads();
-            }
-        }
+        __threadfence();
+        __syncthreads();
+        if (threadIdx.x == 0) atomicAdd(ended + t, 1);
     }
-    if (last_block(ticket) && threadIdx.x == 0) *steps += 1;
+    if (last_block(ticket)) {
+        for (int t = threadIdx.x; t <= tensors; t += B) ended[t] = 0;
+        if (threadIdx.x == 0) *steps += 1;
+    }
 }

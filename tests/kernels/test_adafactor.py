@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpugrad.kernels import adafactor as kernel
 from gpugrad.kernels.adafactor import adafactor
 from gpugrad.kernels.average import average
 
+import gpugrad as gg
 from gpugrad.device import CPU, to_device
 
 SHAPES = [(5,), (), (0,), (300,), (3, 4), (67, 130), (2, 3, 5), (1, 1)]
@@ -41,8 +43,10 @@ def rule(p, g, r, c, t, lr=1e-2, eps=(2.0**-52, 1e-3), d=1.0, weight_decay=0.0, 
     p -= alpha / max(1, np.sqrt(np.mean(u * u)) / d) * u
 
 
+@pytest.mark.parametrize("part", [16384, 100, 3])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_as_the_rule_written_out(device, dtype):
+def test_as_the_rule_written_out(device, monkeypatch, dtype, part):
+    monkeypatch.setattr(kernel, "PART", part)
     rng = np.random.default_rng(0)
     start = [np.asarray(rng.standard_normal(s)).astype(dtype) for s in SHAPES]
     params = [to_device(p.copy(), device) for p in start]
@@ -112,6 +116,33 @@ def test_one_launch(counters, cuda, device):
     with counters() as r:
         adafactor(params, params, *kept, step)
     assert (r["launches"], r["h2d"], r["d2h"]) == (1, 0, 0)
+
+
+def test_parts_of_large_tensors_change_no_bit_of_the_variances(cuda, monkeypatch):
+    rng = np.random.default_rng(3)
+    p, g = (cuda.asarray(rng.standard_normal((3, 70, 300)).astype("f4")) for _ in range(2))
+    found = []
+    for part in (16384, 500):
+        monkeypatch.setattr(kernel, "PART", part)
+        kept, step, x = states([p.shape], "f4", gg.device("cuda")), cuda.zeros(1, "i8"), p.copy()
+        for _ in range(2):
+            adafactor([x], [g], *kept, step)
+        found.append([host(a) for a in (kept[0][0], kept[1][0], x)])
+    assert kernel._parts(p) == 126
+    for a, b in zip(*(f[:2] for f in found)):
+        assert a.tobytes() == b.tobytes()
+    np.testing.assert_allclose(found[0][2], found[1][2], rtol=1e-6, atol=1e-7)
+
+
+def test_only_empty_tensors_count_the_step(device, xp):
+    step = xp.zeros(1, "i8")
+    adafactor([xp.ones(0)], [xp.ones(0)], [None], [None], [xp.ones(0)], step)
+    assert host(step).tolist() == [1]
+
+
+def test_places_are_counted_in_32_bits(cuda):
+    with pytest.raises(ValueError, match=r"less than 2\*\*31 - 1024 elements"):
+        kernel._dims(((3,), (1 << 15, 1 << 16)), 0)
 
 
 def test_what_does_not_fit_is_refused(device, xp):

@@ -86,7 +86,9 @@ def of_optimizer(device):
     optimizer.adam([p], [g], [states[0]], [states[1]], step, [states[2]])
     row, column = abs(states[0][:, :1]) + 0, abs(states[1][:1]) + 0
     adafactor.adafactor([p], [g], [row], [column], [None], step)
-    return [p, *states, row, column]
+    long, up, variance = draw(device, 10, *[(40_000,)] * 3)
+    adafactor.adafactor([long], [up], [None], [None], [abs(variance)], step)  # in parts
+    return [p, *states, row, column, long]
 
 
 def of_philox(device):

@@ -28,14 +28,14 @@ NARROW = {
     "channel_norm": {"channels", "inner", "planes", "pieces", "length", "parts"},
     "channel_norm_backward": {"channels", "inner", "planes", "pieces", "length", "parts"},
     "update": {"chunks", "tensors"},
-    "adafactor": {"tensors"},
+    "adafactor": {"parts", "tensors"},
     "add_rows": {"each"},
     "cross_entropy": {"reduction"},
     "cross_entropy_backward": {"each"},
 }
 
 # Variables of 32 bits that are made from a block's number: chunks, tensors, channels and parts.
-OF_BLOCKS = {"average": {"c"}, "optimizer": {"c", "t"}, "norm": {"c"}}
+OF_BLOCKS = {"average": {"c"}, "optimizer": {"c"}, "norm": {"c"}}
 
 
 def code(name):

@@ -116,6 +116,7 @@ def of_optimizer(n, m):
     optimizer.lion(p, g, s[0], step)
     matrix, gradient = [draw(n, m)], [draw(n, m)]
     if n and m:
+        adafactor.PART = 100  # several for a tensor
         adafactor.adafactor(matrix, gradient, [sums(n, 1)], [sums(1, m)], [None], step)
     yield from [*p, *s[0], *matrix, step]
 
