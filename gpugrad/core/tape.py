@@ -26,6 +26,9 @@ from gpugrad.device import HOST_TYPES, on
 if TYPE_CHECKING:
     from gpugrad.core.primitive import Plan, Primitive
 
+Pull = Callable[[Any, Any], Sequence[tuple[int, Any]]]
+"""As `Plan.pull`: from the output's cotangent and the residuals to those of operands."""
+
 _ids = count(0, -1)
 """Node names count down, so that the smallest is the newest and a heap gives it first."""
 
@@ -230,7 +233,7 @@ def backward(
     retain_graph: bool = False,
     lift: Tape | None = None,
     watch: Callable[[Node, Any], None] | None = None,
-    among: frozenset[int] | None = None,
+    pulls: dict[int, Pull] | None = None,
 ) -> dict[Leaf, Any]:
     """Carry cotangents from ``roots`` back to the leaves.
 
@@ -246,8 +249,8 @@ def backward(
         The tape to record the backward pass on (``create_graph``); None records nothing here.
     watch
         Called with each node and the whole cotangent of its output.
-    among
-        What `between` found: the numbers of the nodes that cotangents are wanted of; None: all.
+    pulls
+        What `pulls_between` found, where the cotangents of some leaves alone are wanted.
 
     Returns
     -------
@@ -263,7 +266,7 @@ def backward(
                 retain_graph=retain_graph,
                 lift=lift,
                 watch=watch,
-                among=among,
+                pulls=pulls,
             )
     pending: dict[int, tuple[Node, Any]] = {}
     owned: set[int] = set()  # cotangents whose buffer was allocated here: added to in place
@@ -295,7 +298,7 @@ def backward(
         if not heap:
             break
         node, g = pending.pop(heappop(heap))
-        pull = node.plan.pull if among is None else _pull_among(node, among)
+        pull = node.plan.pull if pulls is None else pulls[node.id]
         if watch is not None:
             watch(node, g)
         saved = node.saved
@@ -321,8 +324,8 @@ def backward(
     return dict(pending.values())  # type: ignore[arg-type]
 
 
-def between(roots: Sequence[Node | None], leaves: Iterable[Leaf]) -> frozenset[int]:
-    """The numbers of the nodes by which ``roots`` come from some of ``leaves``."""
+def pulls_between(roots: Sequence[Node | None], leaves: Iterable[Leaf]) -> dict[int, Pull]:
+    """By the numbers of nodes from ``roots`` to ``leaves``, the pull to what leads on to these."""
     seen: dict[int, Node] = {}
     stack = list(roots)
     while stack:
@@ -330,24 +333,24 @@ def between(roots: Sequence[Node | None], leaves: Iterable[Leaf]) -> frozenset[i
         if node is not None and node.id not in seen:
             seen[node.id] = node
             stack += node.parents
-    found = {leaf.id for leaf in leaves}
+    lead = {leaf.id for leaf in leaves}
+    pulls: dict[int, Pull] = dict.fromkeys(seen, _pull_nothing)
     for key in sorted(seen, reverse=True):  # parents first
-        for parent in seen[key].parents:
-            if parent is not None and parent.id in found:
-                found.add(key)
-                break
-    return frozenset(found)
+        at = [i for i, p in enumerate(seen[key].parents) if p is not None and p.id in lead]
+        if at:
+            lead.add(key)
+            pulls[key] = _pull_to(at, seen[key])
+    return pulls
 
 
-def _pull_among(node: Node, among: frozenset[int]) -> Callable[[Any, Any], Any]:
-    """`Plan.pull` of a node without the cotangents of operands that are not ``among`` these."""
-    plan, tracked, at = node.plan, 0, []
-    for i, parent in enumerate(node.parents):
-        if parent is not None:
-            tracked += 1
-            if parent.id in among:
-                at.append(i)
-    if len(at) == tracked:
+def _pull_nothing(g: Any, saved: Any) -> Sequence[tuple[int, Any]]:
+    return ()
+
+
+def _pull_to(at: Sequence[int], node: Node) -> Pull:
+    """`Plan.pull` of a node without the cotangents of other operands than those ``at`` these."""
+    plan = node.plan
+    if len(at) == len(node.parents) - node.parents.count(None):
         return plan.pull
     if plan.joint is not None:
         return lambda g, saved: [(i, c) for i, c in plan.pull(g, saved) if i in at]

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpugrad.core.abstract import shape_dtype
 from gpugrad.core.box import any_box, strip
-from gpugrad.core.tape import Leaf, Tape, backward, between
+from gpugrad.core.tape import Leaf, Pull, Tape, backward, pulls_between
 from gpugrad.core.trace import state
 from gpugrad.cotangents import one_like
 from gpugrad.transforms.kinds import (
@@ -31,7 +31,7 @@ from gpugrad.transforms.kinds import (
 class _Pass:
     """One forward pass under a tape, with what a backward pass needs."""
 
-    __slots__ = ("among", "as_array", "inputs", "leaves", "out", "plain", "tape", "trees")
+    __slots__ = ("as_array", "inputs", "leaves", "out", "plain", "pulls", "tape", "trees")
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class _Pass:
         finally:
             state.depth = depth
         self.as_array = not self.plain and any_box(self.inputs)
-        self.among: dict[int, frozenset[int]] = {}
+        self.pulls: dict[int, dict[int, Pull]] = {}
 
     def pull(self, roots: Sequence[Any], cotangents: list[Any], retain_graph: bool) -> list[Any]:
         """Gradients for each differentiated argument from the cotangents of ``roots``."""
@@ -92,9 +92,9 @@ class _Pass:
         tree, count = self.trees[n]
         start = sum([before for _, before in self.trees[:n]])
         leaves = self.leaves[start : start + count]
-        if n not in self.among:
-            self.among[n] = between(roots, leaves)
-        reached = backward(roots, cotangents, retain_graph=True, among=self.among[n])
+        if n not in self.pulls:
+            self.pulls[n] = pulls_between(roots, leaves)
+        reached = backward(roots, cotangents, retain_graph=True, pulls=self.pulls[n])
         inputs = self.inputs[start : start + count]
         return unflatten(tree, gradients(map(reached.get, leaves), inputs, cotangents, self.plain))
 

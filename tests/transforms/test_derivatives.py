@@ -150,6 +150,12 @@ def test_a_pull_to_one_primal_computes_no_other_cotangent():
     assert len(before) == 1
 
 
+def test_a_pull_to_one_primal_that_not_every_output_comes_from():
+    _, pull = gg.vjp(lambda a, x: (np.sin(a), np.exp(x)), X, Y)
+    np.testing.assert_array_equal(pull((X, Y), 1), Y * np.exp(Y))
+    np.testing.assert_array_equal(pull((X, Y), 0), X * np.cos(X))
+
+
 def test_a_pull_to_one_operand_of_a_rule_for_all():
     _, pull = gg.vjp(lambda a, x: np.concatenate([a, x]), X, 2 * Y)
     np.testing.assert_array_equal(pull(np.arange(6.0), 1), [3, 4, 5])
