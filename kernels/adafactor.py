@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from gpugrad.kernels.many import CHUNK, addresses, by_dtype, dense, here, layout, module, wide
-from gpugrad.kernels.operands import together
+from gpugrad.kernels.operands import together, writable
 from gpugrad.kernels.optimizer import Common, check_common, on_device, scale_of
 from gpugrad.kernels.source import C_NAMES, function, resident
 
@@ -65,6 +65,8 @@ def adafactor(
     ]
     for t, (p, g, r, c) in enumerate(lists):
         _check(t, p, g, r, c)
+    variances = [v for arrays in lists for v in arrays[2:]]
+    writable("adafactor", parameters=params, variances=variances, step=[step])
     together("adafactor", [*lists, [params[0], step]])
     groups = by_dtype(params, "adafactor")
     before = step.copy() if len(groups) > 1 else step  # each launch counts it

@@ -18,7 +18,7 @@ from gpugrad.kernels.many import (
     norm_limit,
     wide,
 )
-from gpugrad.kernels.operands import together
+from gpugrad.kernels.operands import together, writable
 from gpugrad.kernels.source import C_NAMES, function
 
 
@@ -241,12 +241,14 @@ def _check(lists: Sequence[Sequence[Any]], out: Sequence[Any]) -> None:
                     f"average: array {t} of list {k} is {a.dtype}{a.shape}, but out has "
                     f"{o.dtype}{o.shape} there"
                 )
+    writable("average", out=out)
     if out:
         together("average", [out, *lists])
 
 
 def _check_summary(summary: Any, out: Sequence[Any]) -> None:
     together("average", [[*out[:1], summary]])
+    writable("average", summary=[summary])
     if not summary.flags.c_contiguous:
         raise ValueError(
             f"average: the elements of summary lie side by side; got a view with the strides "
@@ -296,7 +298,7 @@ def _quick(
     from gpugrad.kernels.cpu import headers
 
     everything = [*lists] if out is None else [*lists, out]
-    found = headers.read(everything, dtype)
+    found = headers.read(everything, dtype, range(len(lists)))
     if found is None:
         return False
     if summary is not None:

@@ -62,3 +62,20 @@ def together(name: str, lists: Sequence[Sequence[Any]]) -> None:
         for a in arrays:
             if type(a) is not kind:
                 common_device([lists[0][0], a], name)
+
+
+def writable(name: str, **lists: Sequence[Any]) -> None:
+    """See that NumPy lets the arrays be written to, before any of them is.
+
+    Raises
+    ------
+    ValueError
+        For the first that is read-only.
+    """
+    for what, arrays in lists.items():
+        for t, a in enumerate(arrays):
+            if isinstance(a, np.ndarray) and not a.flags.writeable:
+                raise ValueError(
+                    f"{name}: {what}[{t}], {a.dtype}{a.shape}, is read-only and would be written "
+                    "to: give a copy of it"
+                )

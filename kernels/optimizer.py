@@ -49,7 +49,7 @@ from gpugrad.kernels.many import (
     norm_limit,
     wide,
 )
-from gpugrad.kernels.operands import together
+from gpugrad.kernels.operands import together, writable
 from gpugrad.kernels.source import C_NAMES, function
 
 
@@ -331,11 +331,12 @@ def _update(
         raise ValueError(f"step is an int64 array of one element, got {step.dtype}{step.shape}")
     if lists[0]:
         together(name, [[lists[0][0], step]])
+    writable(name, step=[step])
     found = _quick(lists)
     if found is not None:
         _loop(rule[0], *found, lists[0][0].dtype, step, host, rate, common, rows)
         return
-    _check(lists)
+    _check(name, lists)
     if not lists[0]:
         return
     together(name, lists)
@@ -365,11 +366,11 @@ def _quick(lists: list[list[Any]]) -> tuple[Any, Any] | None:
         return None
     from gpugrad.kernels.cpu import headers
 
-    found: tuple[Any, Any] | None = headers.read(lists, dtype)
+    found: tuple[Any, Any] | None = headers.read(lists, dtype, range(1, 2))
     return found
 
 
-def _check(lists: Sequence[Sequence[Any]]) -> None:
+def _check(name: str, lists: Sequence[Sequence[Any]]) -> None:
     params = lists[0]
     for k, arrays in enumerate(lists):
         what = ("the parameters", "the gradients")[k] if k < 2 else f"state {k - 1}"
@@ -382,6 +383,8 @@ def _check(lists: Sequence[Sequence[Any]]) -> None:
                     f"{what}, array {t}: {a.dtype}{a.shape} beside a parameter "
                     f"{p.dtype}{p.shape}; it must be {dtype}{p.shape}"
                 )
+    states = {f"state {k}": arrays for k, arrays in enumerate(lists[2:], 1)}
+    writable(name, parameters=params, **states)
 
 
 def _number(value: Any) -> float:

@@ -25,7 +25,9 @@ _ITEMS = object.__basicsize__ + 8
 
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _read(items: int, kind: int, dtype: int, fields: int, table: Any, sizes: Any) -> bool:
+def _read(
+    items: int, kind: int, dtype: int, begin: int, end: int, fields: int, table: Any, sizes: Any
+) -> bool:
     """Fill ``table`` with addresses and ``sizes``; whether all arrays are as they must be."""
     lists, count = table.shape
     word = sizes
@@ -38,8 +40,9 @@ def _read(items: int, kind: int, dtype: int, fields: int, table: Any, sizes: Any
             if elements(np.uint64(at + fields - 8), 0, 1, word)[0] != kind:
                 return False
             own = elements(np.uint64(at + fields), 0, 7, word)
-            orderly = own[6] & 0x0101  # the flags of C order and of alignment
-            if orderly != 0x0101 or own[5] != dtype:
+            # The flags of C order and of alignment, and of what may be written to.
+            wanted = 0x0101 if begin <= k < end else 0x0501
+            if own[6] & wanted != wanted or own[5] != dtype:
                 return False
             if (own[1] & 0xFFFFFFFF) != nd:
                 return False
@@ -55,17 +58,18 @@ def _read(items: int, kind: int, dtype: int, fields: int, table: Any, sizes: Any
     return True
 
 
-def read(lists: Sequence[Sequence[Any]], dtype: Any) -> tuple[Any, Any] | None:
+def read(lists: Sequence[Sequence[Any]], dtype: Any, sources: range) -> tuple[Any, Any] | None:
     """Addresses by (list, array) and the arrays' sizes.
 
     None unless array ``t`` has one shape in all lists, and each array is NumPy's own class,
-    aligned, in C order, and of the dtype.
+    aligned, in C order, of the dtype, and may be written to unless its list is one of ``sources``.
     """
     count = len(lists[0])
     if {*map(len, lists)} != {count}:
         return None
     objects = list(chain.from_iterable(lists))
     table, sizes = np.empty((len(lists), count), np.uint64), np.empty(count, np.int64)
-    if not _read(id(objects) + _ITEMS, id(np.ndarray), id(dtype), _FIELDS, table, sizes):
+    at, begin, end = id(objects) + _ITEMS, sources.start, sources.stop
+    if not _read(at, id(np.ndarray), id(dtype), begin, end, _FIELDS, table, sizes):
         return None
     return table, sizes
