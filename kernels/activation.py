@@ -389,16 +389,18 @@ def _host(
     # Narrow rows are taken several at once, and without a bias a row is as wide as one likes.
     if bias is None and not sums and step == 1:
         columns = min(size, _WIDE)
-    fold = max(1, min(_WIDE // columns, size // columns)) if step == 1 else 1
+    forth = name == "forward"
+    fold = 1 if forth or step == 2 else max(1, min(_WIDE // columns, size // columns))
     width = fold * columns
+    long = width + _WIDE if forth and columns % _WIDE else width * step  # it takes a row's end so
     if bias is None:
-        bias = np.zeros(width * step, wide)
-    elif fold > 1:
-        bias = np.tile(bias, fold)
+        bias = np.zeros(long, wide)
+    elif long > len(bias):
+        bias = np.resize(bias, long)
     blocks, tiles = -(-size // (width * _DEEP)), -(-width // _WIDE)
     partial = np.empty((blocks, width * step) if sums else (1, 1), wide)
     loop, parts, also = getattr(activation, name), blocks * tiles, partial
-    if name == "forward":
+    if forth:
         packs = signs is not None and wide == dtype
         parts, also = -(-size // _WIDE), signs if packs else np.empty(0, np.uint8)
     elif name == "backward" and isinstance(act, KEEPS_SIGNS):

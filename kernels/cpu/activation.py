@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from gpugrad.kernels import activation as kinds
 from gpugrad.kernels.cpu.apart import gain, get, put
-from gpugrad.kernels.cpu.bits import bit, bit_of, pack_above, word
+from gpugrad.kernels.cpu.bits import bit, bit_of, pack_64, pack_above, word
 from gpugrad.kernels.cpu.elementary import (
     exp,
     expm1,
@@ -330,26 +330,28 @@ def forward(
 ) -> None:
     """``y = dropout(act(x + bias))``, and the bits of ``y > 0`` unless ``signs`` is empty.
 
-    A part is ``wide`` elements here.
+    A part is ``wide`` elements here, and the bias goes on as far behind the end of a row.
     """
     size, width, wide, _ = shape
     scales = np.empty(wide, x.dtype)
     for part in range(start, stop):
         first, last = part * wide, min((part + 1) * wide, size)
-        at = first
-        while at < last:  # to the end of a row
-            left = at % width
-            count = min(last - at, width - left)
-            xs, ys, b = x[at : at + count], y[at : at + count], bias[left : left + count]
-            for c in range(count):
-                ys[c] = value(act, xs[c] + b[c])
-            if state is not None:
-                _mask(scales, at, count, state, drop)
-                for c in range(count):
-                    ys[c] = select(scales[c] > 0, ys[c] * scales[c], scales[c])
-            at += count
+        done, ahead = first, first % width - first  # of an element's column
+        if len(signs) and state is None:  # what is packed is still in a register
+            done = last - (last - first & 63)
+            for i in range(first, done, 64):
+                for j in range(i, i + 64):
+                    put(y, j, value(act, get(x, j) + get(bias, j + ahead)), 0)
+                pack_64(y, i, signs)
+        xs, ys, b = x[done:last], y[done:last], bias[done + ahead : last + ahead]
+        for c in range(len(xs)):
+            ys[c] = value(act, xs[c] + b[c])
+        if state is not None:
+            _mask(scales, done, len(xs), state, drop)
+            for c in range(len(xs)):
+                ys[c] = select(scales[c] > 0, ys[c] * scales[c], scales[c])
         if len(signs):
-            pack_above(y, first, last, signs)
+            pack_above(y, done, last, signs)
 
 
 @numba.njit(**_LOOP)

@@ -1,7 +1,7 @@
 """A bit for each element of an array: of element ``i`` bit ``i % 8`` of byte ``i // 8``.
 
-NumPy's ``packbits`` with ``bitorder="little"`` gives the same bytes. Here 32 bits are taken at
-once, as the mask that a processor's comparison of vectors makes.
+NumPy's ``packbits`` with ``bitorder="little"`` gives the same bytes. Here they are the masks that a
+processor's comparisons of vectors make, or are made to.
 """
 
 from __future__ import annotations
@@ -19,28 +19,32 @@ _WORD = ir.IntType(32)
 
 
 @intrinsic
-def _above(context: Any, x: Any, i: Any) -> Any:
-    """Which of the 32 elements from ``i`` on are above 0, the first by the lowest bit."""
+def pack_64(context: Any, x: Any, i: Any, bits: Any) -> Any:
+    """Whether 64 elements from ``i``, a multiple of 8, on are above 0."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = ir.VectorType(context.get_data_type(x.dtype), _WORD.width)
-        data = arrayobj.make_array(x)(context, builder, args[0]).data
-        found = builder.load(builder.bitcast(builder.gep(data, [args[1]]), vector.as_pointer()))
-        found.align = x.dtype.bitwidth // 8
-        zero = ir.Constant(vector, [0.0] * _WORD.width)
-        return builder.bitcast(builder.fcmp_ordered(">", found, zero), _WORD)
+        def place(array: int, offset: Any, kind: Any) -> Any:
+            struct = arrayobj.make_array(signature.args[array])(context, builder, args[array])
+            return builder.bitcast(builder.gep(struct.data, [offset]), kind.as_pointer())
 
-    return types.uint32(x, types.intp), code
+        vector = ir.VectorType(context.get_data_type(x.dtype), 64)
+        found = builder.load(place(0, args[1], vector))
+        found.align = x.dtype.bitwidth // 8
+        above = builder.fcmp_ordered(">", found, ir.Constant(vector, [0.0] * 64))
+        word = ir.IntType(64)
+        byte = builder.ashr(args[1], ir.Constant(args[1].type, 3))
+        builder.store(builder.bitcast(above, word), place(2, byte, word)).align = 1
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, bits), code
 
 
 @numba.njit(error_model="numpy")
 def pack_above(x: Any, first: Any, last: Any, bits: Any) -> None:
     """Whether elements from ``first``, a multiple of 8, up to ``last`` are above 0."""
-    whole = last - (last - first & 31)
-    for i in range(first, whole, 32):
-        found = _above(x, i)
-        for byte in range(4):
-            bits[(i >> 3) + byte] = found >> np.uint32(8 * byte)
+    whole = last - (last - first & 63)
+    for i in range(first, whole, 64):
+        pack_64(x, i, bits)
     for i in range(whole, last, 8):
         found = np.uint32(0)
         for j in range(min(8, last - i)):
