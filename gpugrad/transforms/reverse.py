@@ -27,6 +27,9 @@ from gpugrad.transforms.kinds import (
     zero,
 )
 
+_FEW = 4096
+"""Elements of all arguments together up to which an operation's price is its call."""
+
 
 class _Pass:
     """One forward pass under a tape, with what a backward pass needs."""
@@ -73,7 +76,7 @@ class _Pass:
         finally:
             state.depth = depth
         self.as_array = not self.plain and any_box(self.inputs)
-        self.pulls: dict[int, dict[int, Pull]] = {}
+        self.pulls: dict[int, dict[int, Pull] | None] = {}
 
     def pull(self, roots: Sequence[Any], cotangents: list[Any], retain_graph: bool) -> list[Any]:
         """Gradients for each differentiated argument from the cotangents of ``roots``."""
@@ -88,13 +91,20 @@ class _Pass:
         return out
 
     def pull_one(self, n: int, roots: Sequence[Any], cotangents: list[Any]) -> Any:
-        """The gradient for the differentiated argument number ``n`` alone; keeps the graph."""
+        """The gradient for the differentiated argument number ``n`` alone; keeps the graph.
+
+        Of small arrays the first pull computes all: to find the rules for one takes longer.
+        """
+        if n not in self.pulls and self.plain and sum([x.size for x in self.inputs]) < _FEW:
+            self.pulls[n] = None
+            return self.pull(roots, cotangents, retain_graph=True)[n]
         tree, count = self.trees[n]
         start = sum([before for _, before in self.trees[:n]])
         leaves = self.leaves[start : start + count]
-        if n not in self.pulls:
-            self.pulls[n] = pulls_between(roots, leaves)
-        reached = backward(roots, cotangents, retain_graph=True, pulls=self.pulls[n])
+        pulls = self.pulls.get(n)
+        if pulls is None:
+            pulls = self.pulls[n] = pulls_between(roots, leaves)
+        reached = backward(roots, cotangents, retain_graph=True, pulls=pulls)
         inputs = self.inputs[start : start + count]
         return unflatten(tree, gradients(map(reached.get, leaves), inputs, cotangents, self.plain))
 
@@ -121,7 +131,8 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     tuple
         ``(out, pull)`` or ``(out, pull, aux)``. ``pull(cotangent)`` takes a pytree like ``out``
         and returns a tuple with a cotangent for each primal; it may be called again.
-        ``pull(cotangent, argnum)`` returns that of one primal and computes no other.
+        ``pull(cotangent, argnum)`` returns that of one primal, without computing others where
+        these are large or it is asked for again.
 
     Examples
     --------

@@ -52,14 +52,9 @@ def _vjp(ans: Any, f: Any, a: Any, x0: Any, distance: Any, tol: float) -> Callab
     def adjoint(parameters: Any) -> Callable[[Any], Any]:
         at, x, g = parameters
         back = pull if at is a and x is ans else trace(at, x)  # others to differentiate again
+        return lambda c: add(back(c, 1), g)
 
-        def step(c: Any) -> Any:
-            # Newton's iteration has one step, for which it does not pay to find what leads to x.
-            return add(back(c)[1] if c is g else back(c, 1), g)
-
-        return step
-
-    return lambda g: pull(fixed_point(adjoint, (a, ans, g), g, distance, tol))[0]
+    return lambda g: pull(fixed_point(adjoint, (a, ans, g), g, distance, tol), 0)
 
 
 defvjp(fixed_point, None, _vjp, None)
