@@ -336,7 +336,7 @@ def forward(
     scales = np.empty(wide, x.dtype)
     for part in range(start, stop):
         first, last = part * wide, min((part + 1) * wide, size)
-        done, ahead = first, first % width - first  # of an element's column
+        done, ahead = first, first % width - first  # of an element's place: its column
         if len(signs) and state is None:  # what is packed is still in a register
             done = last - (last - first & 63)
             for i in range(first, done, 64):
