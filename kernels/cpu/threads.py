@@ -110,11 +110,12 @@ def _share(loop: Callable[..., Any], items: int, work: float, *args: Any) -> Non
 def _cut(items: int, threads: int, least: int) -> list[tuple[int, int]]:
     """Parts that get smaller, since the helpers come later and nobody should wait for the last.
 
+    Each takes its share of what is left: guided self-scheduling (Polychronopoulos and Kuck, 1987).
     Not many: a call costs some microseconds.
     """
     parts, start = [], 0
     while start < items:
-        stop = min(items, start + max(least, (items - start) * 3 // (4 * threads)))
+        stop = min(items, start + max(least, (items - start) // threads))
         parts.append((start, stop))
         start = stop
     return parts
