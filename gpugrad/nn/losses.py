@@ -29,7 +29,7 @@ def _common(logits: Any, labels: Any) -> bool:
         if type(raw) is not np.ndarray or type(classes) is not np.ndarray:
             return False
         # What counts for nothing is below 0 by default. Where the least is costs less than itself.
-        return 0 < raw.size < PLAIN and bool(classes[classes.argmin()] >= 0)
+        return 0 < raw.size < PLAIN and classes.item(classes.argmin()) >= 0
     except (AttributeError, ValueError):
         return False
 

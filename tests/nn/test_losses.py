@@ -81,6 +81,17 @@ def test_per_sample_gradients_average_to_the_gradient(device):
     np.testing.assert_allclose(each.numpy().mean(axis=0), whole.numpy(), rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("mapped", [(0, 0), (None, 0), (0, None)])
+def test_means_of_a_batch(mapped, device):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(3, 2, 4)), np.array([[3, 2], [1, 2], [1, 0]])
+    given = [a[0] if axis is None else a for a, axis in zip((logits, labels), mapped, strict=True)]
+    found = gg.vmap(cross_entropy, mapped)(*[gg.Array(a, device=device) for a in given])
+    pairs = [[a if axis is None else a[n] for a, axis in zip(given, mapped)] for n in range(3)]
+    want = [cross_entropy(*pair) for pair in pairs]
+    np.testing.assert_allclose(found.numpy(), want, rtol=1e-12)
+
+
 def test_raw_arrays_in_and_out():
     logits, labels = CASES["rows"]
     assert isinstance(cross_entropy(logits, labels, reduction="none"), np.ndarray)
