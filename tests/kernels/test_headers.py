@@ -7,6 +7,7 @@ import pytest
 from gpugrad.kernels.cpu import headers
 
 FLOAT = np.dtype("f4")
+NONE = range(0)
 
 
 class Own(np.ndarray):
@@ -20,7 +21,7 @@ def lists():
 
 def test_addresses_and_sizes():
     arrays = lists()
-    table, sizes = headers.read(arrays, FLOAT)
+    table, sizes = headers.read(arrays, FLOAT, NONE)
     want = [[a.__array_interface__["data"][0] for a in row] for row in arrays]
     assert table.tolist() == want
     assert sizes.tolist() == [a.size for a in arrays[0]]
@@ -28,7 +29,7 @@ def test_addresses_and_sizes():
 
 def test_a_view_is_where_it_begins():
     base = np.zeros(10, "f4")
-    table, sizes = headers.read([[base[3:7]]], FLOAT)
+    table, sizes = headers.read([[base[3:7]]], FLOAT, NONE)
     assert table[0, 0] == base.__array_interface__["data"][0] + 12
     assert sizes.tolist() == [4]
 
@@ -53,12 +54,20 @@ def test_others_are_not_read(odd):
     for k in range(3):
         arrays = lists()
         arrays[k][0] = odd
-        assert headers.read(arrays, FLOAT) is None
-    assert headers.read([*lists(), []], FLOAT) is None
+        assert headers.read(arrays, FLOAT, NONE) is None
+    assert headers.read([*lists(), []], FLOAT, NONE) is None
+
+
+def test_what_is_written_to_may_be():
+    arrays = lists()
+    arrays[1][4].flags.writeable = False
+    assert headers.read(arrays, FLOAT, NONE) is None
+    assert headers.read(arrays, FLOAT, range(1)) is None
+    assert headers.read(arrays, FLOAT, range(1, 2)) is not None
 
 
 def test_one_dtype_for_all():
     arrays = lists()
     arrays[1] = [a.astype("f8") for a in arrays[1]]
-    assert headers.read(arrays, FLOAT) is None
-    assert headers.read(arrays[1:2], np.dtype("f8")) is not None
+    assert headers.read(arrays, FLOAT, NONE) is None
+    assert headers.read(arrays[1:2], np.dtype("f8"), NONE) is not None
