@@ -810,15 +810,22 @@ def _split_colon(line: str) -> tuple[str, str, str]:
 
 
 def _host_memory_without_proc() -> MemoryInfo:
-    used = total = 0
+    used = 0
     with contextlib.suppress(ImportError):  # Windows has no resource
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         used = peak if sys.platform == "darwin" else peak * 1024
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total = host_total()
     return MemoryInfo(used, used, max(total - used, 0), total)
+
+
+def host_total() -> int:
+    """Bytes of memory that the machine has; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not POSIX
+        return 0
 
 
 def out_of_memory(

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import os
 
+from gpugrad.device import host_total
+
 VARIABLE = "GPUGRAD_HOST_MEMORY_KEPT"
 
 _LARGEST = 32 << 20
@@ -65,17 +67,10 @@ def keep_freed() -> int:
 def _limit() -> int:
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
-        return min(1 << 30, _total() // 8)
+        return min(1 << 30, host_total() // 8)
     if not text.isascii() or not text.isdigit():
         raise ValueError(f"{VARIABLE}={text!r}: expected a number of bytes, 0 to keep nothing")
     return min(int(text), (1 << 31) - 1)  # a C int
-
-
-def _total() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not POSIX
-        return 0
 
 
 def _is_glibc() -> bool:

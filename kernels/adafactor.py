@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from gpugrad.kernels.many import CHUNK, addresses, by_dtype, dense, here, layout, module, wide
 from gpugrad.kernels.operands import together, writable
-from gpugrad.kernels.optimizer import Common, check_common, on_device, scale_of
+from gpugrad.kernels.optimizer import Common, check_common, check_step, on_device, scale_of
 from gpugrad.kernels.source import C_NAMES, function, resident
 
 
@@ -55,8 +55,7 @@ def adafactor(
     if not len(params) == len(grads) == len(row_vars) == len(col_vars) == len(variances):
         raise ValueError("adafactor: a gradient and three variances, or None, for each parameter")
     check_common("adafactor", common)
-    if step.dtype != np.int64 or step.size != 1:
-        raise ValueError(f"step is an int64 array of one element, got {step.dtype}{step.shape}")
+    check_step("adafactor", step)
     if not params:
         return
     lists = [
@@ -66,7 +65,7 @@ def adafactor(
     for t, (p, g, r, c) in enumerate(lists):
         _check(t, p, g, r, c)
     variances = [v for arrays in lists for v in arrays[2:]]
-    writable("adafactor", parameters=params, variances=variances, step=[step])
+    writable("adafactor", parameters=params, variances=variances)
     together("adafactor", [*lists, [params[0], step]])
     groups = by_dtype(params, "adafactor")
     before = step.copy() if len(groups) > 1 else step  # each launch counts it

@@ -64,7 +64,14 @@ class Common(TypedDict, total=False):
     skip: Any
 
 
-INT64 = np.dtype(np.int64)
+_INT64 = np.dtype(np.int64)
+
+
+def check_step(name: str, step: Any) -> None:
+    """Refuse a count of steps that is none, or that may not be written to."""
+    if step.dtype != _INT64 or step.size != 1:
+        raise ValueError(f"step is an int64 array of one element, got {step.dtype}{step.shape}")
+    writable(name, step=[step])
 
 
 def check_common(name: str, common: Common) -> None:
@@ -327,11 +334,9 @@ def _update(
 ) -> None:
     lists = [a if type(a) is list else list(a) for a in (params, grads, *states)]
     check_common(name, common)
-    if step.dtype != INT64 or step.size != 1:
-        raise ValueError(f"step is an int64 array of one element, got {step.dtype}{step.shape}")
+    check_step(name, step)
     if lists[0]:
         together(name, [[lists[0][0], step]])
-    writable(name, step=[step])
     found = _quick(lists)
     if found is not None:
         _loop(rule[0], *found, lists[0][0].dtype, step, host, rate, common, rows)

@@ -71,8 +71,7 @@ class _Recorder(Tape):
         return out
 
     def _see(self, value: Any) -> _Seen:
-        mine = isinstance(value, Box) and value._trace is self
-        return see(value, self.few, value._payload if mine else None)
+        return see(value, self.few, self.node_of(value))
 
 
 def see(value: Any, few: int, key: Any = None) -> _Seen:
