@@ -14,8 +14,10 @@ import pytest
 import gpugrad as gg
 from gpugrad import nn
 from gpugrad.core.box import Box
+from gpugrad.core.primitive import Primitive, registry
 from gpugrad.core.tape import Node, backward
 from gpugrad.device import to_device
+from gpugrad.ops.elementwise import divide
 
 CPU = gg.device("cpu")
 
@@ -504,3 +506,61 @@ def test_the_users_stream_is_used(counters, cuda):
         stream.synchronize()
         assert x.grad.shape == (5,)
         assert cuda.cuda.get_current_stream() == stream
+
+
+@pytest.fixture
+def one_of_several():
+    """A product that comes as a tuple of one output, with a rule for each factor."""
+
+    def shape(a, b):
+        return (a,)
+
+    yield Primitive(
+        "product in a tuple",
+        lambda xp, a, b: (a * b,),
+        "a b",
+        shape=shape,
+        vjp=(lambda g, b: g[0] * b, lambda g, a: g[0] * a),
+        multiple=True,
+    )
+    del registry["product in a tuple"]
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+def test_the_one_output_of_a_tuple_has_the_node_of_its_operation(one_of_several, device, size):
+    a, b = (to_device(np.linspace(low, 2.0, size), device) for low in (0.5, 1.0))
+
+    def f(a, b):
+        (y,) = one_of_several(a, b)
+        return y * y  # two cotangents that are added
+
+    y, pull = gg.vjp(f, a, b)
+    g = to_device(np.linspace(1.0, 3.0, size), device)
+    both = pull(g)
+    for _ in range(2):  # the second goes only where it must
+        np.testing.assert_allclose(to_device(pull(g, 0), CPU), to_device(both[0], CPU))
+        np.testing.assert_allclose(to_device(pull(g, 1), CPU), to_device(both[1], CPU))
+    np.testing.assert_allclose(to_device(both[0], CPU), to_device(g * 2 * y / a, CPU))
+    twice = gg.grad(lambda a: gg.numpy.sum(gg.grad(lambda a: gg.numpy.sum(f(a, b)))(a) * g))(a)
+    np.testing.assert_allclose(to_device(twice, CPU), to_device(2 * b * b * g, CPU))
+    (out,) = one_of_several(leaf(device), leaf(device))
+    assert [name_of(n) for n in nodes_behind(out)] == ["product in a tuple"]
+
+
+def test_the_divisors_cotangent_goes_on_from_the_dividends():
+    """a / b: g / b is worked out once for both operands of one shape."""
+    calls = []
+
+    class Counted(np.ndarray):
+        def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+            calls.append(ufunc.__name__)
+            raw = [np.asarray(x) for x in inputs]
+            return getattr(ufunc, method)(*raw, **kwargs).view(Counted)
+
+    a, b = np.array([1.0, 2.0]), np.array([4.0, 8.0])
+    _, pull = gg.vjp(np.divide, a, b)
+    pulled = divide.plan(3, 2).even.pull(np.ones(2).view(Counted), (b, a / b))
+    assert calls == ["divide", "negative", "multiply"]
+    for (_, got), want in zip(pulled, pull(np.ones(2)), strict=True):
+        assert np.array_equal(got, want)
+    assert np.array_equal(pull(np.ones(2))[1], -(1 / b) * (a / b))

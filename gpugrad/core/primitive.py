@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -56,6 +57,7 @@ class Plan:
     """
 
     __slots__ = (
+        "_alone",
         "even",
         "joint",
         "keep",
@@ -73,6 +75,7 @@ class Plan:
     def __init__(
         self, primitive: Primitive, tracked: tuple[int, ...], count: int, even: bool = False
     ) -> None:
+        self._alone: Plan | None = None
         self.primitive = primitive
         self.tracked = tracked
         self.joint = primitive.joint_vjp
@@ -112,6 +115,14 @@ class Plan:
         shorter = not even and any(hasattr(rule, "even") for _, rule, _ in self.rules)
         self.even = Plan(primitive, tracked, count, even=True) if shorter else None
 
+    def alone(self) -> Plan:
+        """The plan of an operation that returned a tuple of one output: its cotangent is bare."""
+        if self._alone is None:
+            pull = self.pull
+            self._alone = copy(self)
+            self._alone.pull = lambda g, saved: pull((g,), saved)
+        return self._alone
+
     def suits(self, values: Sequence[Any], y: Any) -> bool:
         """Whether the tracked operands have the shape and dtype of the output ``y``."""
         try:
@@ -136,11 +147,20 @@ def _taking(keep: Sequence[int], made: Sequence[str | Rule]) -> Callable[..., tu
 
 
 def _pulling(rules: Sequence[tuple[int, Rule, Sequence[int]]], joint: bool) -> Callable[..., Any]:
-    """`Plan.pull`, such as ``lambda g, saved: ((0, f0(g, saved[1])), (1, f1(g, saved[0])))``."""
-    calls = {i: f"f{i}({', '.join(['g', *[f'saved[{j}]' for j in at]])})" for i, _, at in rules}
-    items = [f"({i}, {call})" for i, call in calls.items()]
-    names = {f"f{i}": rule for i, rule, _ in rules}
-    return _compiled("g, saved", [f"*enumerate({calls[0]})"] if joint else items, names)
+    """`Plan.pull`, such as ``lambda g, saved: ((0, f0(g, saved[1])), (1, f1(g, saved[0])))``.
+
+    A rule's attribute ``chained`` goes on from the first operand's cotangent, where there is one.
+    """
+    items, names = [], {}
+    for i, rule, at in rules:
+        first, shorter = "g", getattr(rule, "chained", None)
+        if shorter is not None and "f0" in names:
+            slots = dict(zip(residual_names(rule), at))
+            first, rule, at = "c0", shorter, [slots[name] for name in residual_names(shorter)]
+        call = f"f{i}({', '.join([first, *[f'saved[{j}]' for j in at]])})"
+        items.append(f"*enumerate({call})" if joint else f"({i}, (c{i} := {call}))")
+        names[f"f{i}"] = rule
+    return _compiled("g, saved", items, names)
 
 
 def _compiled(parameters: str, items: Sequence[str], names: dict[str, Any]) -> Callable[..., Any]:
@@ -202,6 +222,7 @@ class Primitive:
         "_cuda",
         "_host",
         "_impl",
+        "_plain",
         "_plans",
         "batch",
         "derived",
@@ -247,6 +268,7 @@ class Primitive:
         self._host = host or self._bind(np)
         self._cuda: Callable[..., Any] | None = None
         self._plans: dict[int, Plan | None] = {}
+        self._plain = type(self).evaluate is Primitive.evaluate
         registry[name] = self
 
     def __repr__(self) -> str:
@@ -259,6 +281,18 @@ class Primitive:
         """Apply to operands and parameters that are packed already, which saves a call's price."""
         if autocasting and state.casting is not None:
             args = tuple(state.casting(self, args))
+        for a in args:
+            if type(a) not in HOST_TYPES:
+                break
+        else:
+            if self._plain:  # what evaluate would do, spelled out: programs do much on raw arrays
+                try:
+                    y = self._host(*args, **params) if params else self._host(*args)
+                except Exception as error:
+                    raise explain(self, args, error) from error
+                if debug.nans:
+                    debug.check_finite(self, args, y)
+                return y
         top = None
         boxed = False
         for a in args:

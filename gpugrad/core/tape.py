@@ -121,7 +121,9 @@ class Tape(Trace):
         if debug.nans:
             node.where = debug.user_line()
         if primitive.multiple:
-            return tuple([box(o, self, _output(node, i, len(y))) for i, o in enumerate(y)])
+            if len(y) == 1:
+                node.plan = plan.alone()
+            return self._outputs(node, y)
         out = new(kind)
         out._value = y
         out._trace = self
@@ -147,6 +149,12 @@ class Tape(Trace):
             lend(y)
         return tuple([constant(o) for o in y]) if primitive.multiple else constant(y)
 
+    def _outputs(self, node: Node, y: Sequence[Any]) -> tuple[Any, ...]:
+        """A box for each output of an operation with several; a single one is the node's own."""
+        if len(y) == 1:
+            return (box(y[0], self, node),)
+        return tuple([box(o, self, _output(node, i, len(y))) for i, o in enumerate(y)])
+
     def lift(self, node: Node, saved: Sequence[Any]) -> list[Any]:
         """Residuals as boxes of this tape again, so that what is done with them is recorded."""
         plan, n = node.plan, len(node.parents)
@@ -156,8 +164,7 @@ class Tape(Trace):
                 if node.parents[i] is not None:
                     out[j] = box(saved[j], self, node.parents[i])
             elif plan.primitive.multiple:
-                y = saved[j]
-                out[j] = tuple([box(o, self, _output(node, k, len(y))) for k, o in enumerate(y)])
+                out[j] = self._outputs(node, saved[j])
             else:
                 out[j] = box(saved[j], self, node)
         for j, first in plan.variadic:
@@ -352,7 +359,7 @@ def _pull_to(at: Sequence[int], node: Node) -> Pull:
     plan = node.plan
     if len(at) == len(node.parents) - node.parents.count(None):
         return plan.pull
-    if plan.joint is not None:
+    if plan.joint is not None or plan.primitive.multiple:
         return lambda g, saved: [(i, c) for i, c in plan.pull(g, saved) if i in at]
     rules = [(i, rule, spots) for i, rule, spots in plan.rules if i in at]
     return lambda g, saved: [(i, rule(g, *[saved[j] for j in spots])) for i, rule, spots in rules]

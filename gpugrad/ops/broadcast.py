@@ -88,13 +88,17 @@ def _broadcast_batch(
     return primitive(x, shape=(size, *shape))
 
 
-def _broadcast_to(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
-    if xp is np and hasattr(x, "dtype") and math.prod(shape) < 4096:
+def _broadcast_on_host(x: Any, *, shape: tuple[int, ...]) -> Any:
+    if math.prod(shape) < 4096 and hasattr(x, "dtype"):
         # NumPy takes longer to make the view than to write so few elements.
         out = np.empty(shape, x.dtype)
         out[...] = x
         return out
-    return xp.broadcast_to(x, shape)
+    return np.broadcast_to(x, shape)
+
+
+def _broadcast_to(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
+    return _broadcast_on_host(x, shape=shape) if xp is np else xp.broadcast_to(x, shape)
 
 
 broadcast_to_p = Primitive(
@@ -104,6 +108,7 @@ broadcast_to_p = Primitive(
     vjp=lambda g, x_like: unbroadcast(g, x_like),
     jvp=LINEAR,
     batch=_broadcast_batch,
+    host=_broadcast_on_host,
 )
 
 

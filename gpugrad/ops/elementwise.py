@@ -219,7 +219,14 @@ subtract = binary("subtract", lambda g: g, lambda g: -g)
 subtract.vjp = (subtract.vjp[0], _negated(subtract.vjp[1], subtract.vjp[0]))
 multiply = binary("multiply", lambda g, b: g * b, lambda g, a: g * a)
 multiply.vjp = tuple(_by_dot(rule) for rule in multiply.vjp)
-divide = binary("divide", lambda g, b: g / b, lambda g, b, y: -(g / b) * y)
+
+
+def _by_divisor(g: Any, b: Any, y: Any) -> Any:
+    return -(g / b) * y
+
+
+_by_divisor.chained = lambda c, y: -c * y  # type: ignore[attr-defined]
+divide = binary("divide", lambda g, b: g / b, _by_divisor)
 divide.vjp = (divide.vjp[0], _quotient(divide.vjp[1], multiply.vjp[0]))
 negative = unary("negative", lambda g: -g)
 positive = unary("positive", lambda g: g)

@@ -27,7 +27,15 @@ from gpugrad.ops.elementwise import (
 )
 from gpugrad.ops.indexing import getitem
 from gpugrad.ops.masked import kept, masked_mean, masked_var, started, worst
-from gpugrad.ops.shape import flip_p, moveaxis, normal_axes, normal_axis, ravel, reshape
+from gpugrad.ops.shape import (
+    ALL_AXES,
+    flip_p,
+    moveaxis,
+    normal_axes,
+    normal_axis,
+    ravel,
+    reshape,
+)
 
 
 def _kept_dtype(x: ShapeDtype, *, axis: Any, keepdims: bool) -> ShapeDtype:
@@ -152,7 +160,9 @@ logsumexp_p = Primitive(
 
 
 def _reduce(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
-    return primitive.bind((x,), {"axis": normal_axes(axis, rank(x)), "keepdims": keepdims})
+    short = axis is None and type(x) is np.ndarray  # spelled out: loops ask for a largest one
+    axes = ALL_AXES[x.ndim] if short else normal_axes(axis, rank(x))
+    return primitive.bind((x,), {"axis": axes, "keepdims": keepdims})
 
 
 def mean(

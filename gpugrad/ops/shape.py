@@ -87,14 +87,14 @@ def normal_axis(axis: Any, ndim: int) -> int:
     return number % ndim if ndim else 0
 
 
-_ALL = [tuple(range(ndim)) for ndim in range(65)]
+ALL_AXES = [tuple(range(ndim)) for ndim in range(65)]
 """All axes of an array, by how many it has: NumPy's and CuPy's have at most 64."""
 
 
 def normal_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """``axis``, None for all or one or several, as a tuple counted from the front."""
     if axis is None:
-        return _ALL[ndim]
+        return ALL_AXES[ndim]
     if type(axis) is int:
         return (axis if 0 <= axis < ndim else normal_axis(axis, ndim),)
     axes = tuple([normal_axis(a, ndim) for a in (axis if isinstance(axis, Sequence) else (axis,))])

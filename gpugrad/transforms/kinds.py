@@ -119,12 +119,19 @@ def gradients(
     None shares memory with another or with ``seeds``, the cotangents of the outputs. ``plain``:
     the inputs are NumPy arrays.
     """
+    if plain:  # mostly there is nothing to copy
+        out = list(found)
+        if len({*map(id, out), *map(id, seeds)}) == len(out) + len(seeds):
+            for g in out:
+                if type(g) is not np.ndarray or g.base is not None:
+                    break
+            else:
+                return out
+        found = out
     out = []
     seen = set(map(id, seeds))
     for g, x in zip(found, inputs):
-        if type(g) is not np.ndarray or g.base is not None or id(g) in seen:
-            g = own(zero(x) if g is None else g, seen)
-        seen.add(id(g))
+        g = own(zero(x) if g is None else g, seen)
         out.append(g if plain and type(g) is np.ndarray else as_input(g, x))
     return out
 

@@ -27,6 +27,8 @@ from gpugrad.transforms.kinds import (
     zero,
 )
 
+_ONE = (LEAF, 1)
+
 _FEW = 4096
 """Elements of all arguments together up to which an operation's price is its call."""
 
@@ -34,7 +36,7 @@ _FEW = 4096
 class _Pass:
     """One forward pass under a tape, with what a backward pass needs."""
 
-    __slots__ = ("as_array", "inputs", "leaves", "out", "plain", "pulls", "tape", "trees")
+    __slots__ = ("as_array", "inputs", "leaves", "out", "plain", "pulls", "single", "tape", "trees")
 
     def __init__(
         self,
@@ -53,14 +55,16 @@ class _Pass:
             self.trees = []
             traced = list(args)
             self.plain = True
+            self.single = True  # each argument is one array
             for n in which:
                 x = args[n]
                 if type(x) is np.ndarray and x.dtype.kind in "fc":  # what follows, in short
                     b = traced[n] = tape.leaf(x)
                     self.inputs.append(x)
                     self.leaves.append(b._payload)
-                    self.trees.append((LEAF, 1))
+                    self.trees.append(_ONE)
                     continue
+                self.single = False
                 given, tree = flatten(x)
                 if not check_differentiable(given, what, n):
                     self.plain = False
@@ -82,11 +86,12 @@ class _Pass:
         """Gradients for each differentiated argument from the cotangents of ``roots``."""
         reached = backward(roots, cotangents, retain_graph=retain_graph)
         flat = gradients(map(reached.get, self.leaves), self.inputs, cotangents, self.plain)
+        if self.single:
+            return flat
         out = []
         start = 0
         for tree, count in self.trees:
-            part = flat[start] if tree is LEAF else unflatten(tree, flat[start : start + count])
-            out.append(part)
+            out.append(unflatten(tree, flat[start : start + count]))
             start += count
         return out
 
@@ -95,16 +100,21 @@ class _Pass:
 
         Of small arrays the first pull computes all: to find the rules for one takes longer.
         """
-        if n not in self.pulls and self.plain and sum([x.size for x in self.inputs]) < _FEW:
-            self.pulls[n] = None
-            return self.pull(roots, cotangents, retain_graph=True)[n]
+        pulls = self.pulls
+        if n not in pulls and self.plain:
+            pulls[n] = None
+            size = 0
+            for x in self.inputs:
+                size += x.size
+            if size < _FEW:
+                return self.pull(roots, cotangents, retain_graph=True)[n]
         tree, count = self.trees[n]
         start = sum([before for _, before in self.trees[:n]])
         leaves = self.leaves[start : start + count]
-        pulls = self.pulls.get(n)
-        if pulls is None:
-            pulls = self.pulls[n] = pulls_between(roots, leaves)
-        reached = backward(roots, cotangents, retain_graph=True, pulls=pulls)
+        found = pulls.get(n)
+        if found is None:
+            found = pulls[n] = pulls_between(roots, leaves)
+        reached = backward(roots, cotangents, retain_graph=True, pulls=found)
         inputs = self.inputs[start : start + count]
         return unflatten(tree, gradients(map(reached.get, leaves), inputs, cotangents, self.plain))
 
@@ -160,10 +170,14 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
             raise ValueError(f"vjp: a cotangent of structure {got} for an output of {tree}")
         cotangents = list(map(seed, values, given))
         if argnum is not None:
-            return run.pull_one(select(argnum, len(primals), "vjp")[0], roots, cotangents)
+            n = argnum if 0 <= argnum < len(primals) else select(argnum, len(primals), "vjp")[0]
+            return run.pull_one(n, roots, cotangents)
         return tuple(run.pull(roots, cotangents, retain_graph=True))
 
-    value = unflatten(tree, [leave(v, run.as_array) for v in values])
+    if run.plain and tree is LEAF and type(values[0]) is np.ndarray:  # what follows, in short
+        value = values[0]
+    else:
+        value = unflatten(tree, [leave(v, run.as_array) for v in values])
     return (value, pull, run.result(aux)) if has_aux else (value, pull)
 
 

@@ -176,7 +176,7 @@ def _drafts(
     first = outputs[0]
     if not isinstance(first.key, TapeNode) and first.shape == ():
         return  # a number without a gradient: what uses it shows it
-    if not primitive.multiple:
+    if len(outputs) == 1:
         pulls = _pulls(first.key)
         yield _Draft(first, "operation", label, tuple(details), tuple(taken), pulls)
         return

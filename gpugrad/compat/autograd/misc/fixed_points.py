@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from gpugrad.compat.autograd.core import defvjp, make_vjp_of_two, primitive, vspace
 
@@ -42,7 +45,7 @@ def _vjp(ans: Any, f: Any, a: Any, x0: Any, distance: Any, tol: float) -> Callab
     The first step from zero would give g, so g is where it starts. One trace of the step by both
     ``a`` and ``x`` serves the iteration and the end.
     """
-    add = vspace(ans).add
+    add = operator.add if type(ans) is np.ndarray else vspace(ans).add
 
     def trace(a: Any, x: Any) -> Callable[..., Any]:
         return make_vjp_of_two(lambda a, x: f(a)(x), a, x)
