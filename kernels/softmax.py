@@ -137,10 +137,10 @@ def cross_entropy(
     Notes
     -----
     One launch. Bytes it must move, for elements of ``s`` bytes, labels of ``k`` and sums of ``w``:
-    ``R*C*s + R*(k + w)``, without a reduction ``R*s`` more. On CUDA it moves these, each row's
-    logit of its label again, from the cache, and 16 bytes for each block; with weights and
-    smoothing the weights again for each row, from the cache. On the CPU each row's loss is written
-    and read too.
+    ``R*C*s + R*(k + w)``, without a reduction ``R*s`` more. On CUDA it moves these, 16 bytes for
+    each block, and of a row that is longer than a warp's 32 loads the logit of its label again;
+    with weights that of the label for each row, with smoothing too all of them, from the cache.
+    On the CPU each row's loss is written and read too.
 
     Examples
     --------

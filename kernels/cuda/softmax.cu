@@ -178,7 +178,14 @@ cross_entropy(const T* logits, const I* labels, const T* weights, T* out, int re
         const int64 row = base + rows.group;
         const int64 width = row < count ? cols : 0;
         const T* x = logits + row * cols;
+        // A group within a warp meets the label's logit as it goes; a wider one, of which each
+        // warp would have to read the label, reads that logit again.
+        const bool meets = TPR <= 32;
+        int64 label = 0;
+        if (row < count && rows.lane == 0) label = (int64)labels[row];
+        if (meets) label = __shfl_sync(0xffffffffu, label, 0, meets ? TPR : 32);
         Tail<A> tail;
+        A met[1] = {};
         A sums[2] = {};    // of weight * logit, and of the weights, as smoothing needs them
         for (int64 c = rows.lane * V; c < width; c += TPR * V) {
             const Pack<T, V> p = load<T, V>(x, c);
@@ -186,6 +193,10 @@ cross_entropy(const T* logits, const I* labels, const T* weights, T* out, int re
 #pragma unroll
             for (int v = 0; v < V; v++) e[v] = (A)p.at[v];
             tail.add(e);
+            if (meets)
+#pragma unroll
+                for (int v = 0; v < V; v++)
+                    if (c + v == label) met[0] = e[v];
             if (smoothing > 0)
 #pragma unroll
                 for (int v = 0; v < V; v++) {
@@ -195,15 +206,16 @@ cross_entropy(const T* logits, const I* labels, const T* weights, T* out, int re
                 }
         }
         tail.template merge<TPR>();
+        if (meets) reduce<Plus, TPR>(met);
         if (smoothing > 0) reduce<Plus, TPR>(sums);
         if (rows.lane == 0 && row < count) {
             const A rest = log(tail.sum);
-            const int64 label = (int64)labels[row];
             A loss = 0;
             if (label != ignored) {
                 if ((uint64)label < (uint64)cols) {
                     const A w = weights ? (A)weights[label] : (A)1;
-                    loss = sharp * w * (rest - ((A)x[label] - tail.most));
+                    const A logit = meets ? met[0] : (A)x[label];
+                    loss = sharp * w * (rest - (logit - tail.most));
                     sum[1] += w;
                 } else {
                     loss = lowest((A)0) - lowest((A)0);
@@ -257,18 +269,19 @@ cross_entropy_backward(const T* g, int each, const typename Wide<T>::type* divis
     for (int64 base = rows.begin(); base < count; base += rows.stride()) {
         const int64 row = base + rows.group;
         int64 label = 0;
-        A from = 0;
+        A from = 0, w = 1;
         if (row < count && threadIdx.x % width == 0) {
             label = (int64)labels[row];
             from = lse[row];
+            if (weights && (uint64)label < (uint64)cols) w = (A)weights[label];
             if (each) up = (A)g[row] / over;
         }
         label = __shfl_sync(0xffffffffu, label, 0, width);
         from = __shfl_sync(0xffffffffu, from, 0, width);
+        w = __shfl_sync(0xffffffffu, w, 0, width);
         if (each) up = __shfl_sync(0xffffffffu, up, 0, width);
         if (row >= count) continue;
         const bool off = label == ignored;
-        const A w = weights && (uint64)label < (uint64)cols ? (A)weights[label] : (A)1;
         const A height = up * (sharp * w + spread * whole);
         const A peak = up * sharp * w, floor = up * spread;
         for (int64 c = rows.lane * V; c < cols; c += TPR * V) {
