@@ -66,8 +66,7 @@ for dtype in sys.argv[2:]:
         moved(f"{name} loss {dtype}", 1, again + side * 24, forth)
         back = lambda: softmax.cross_entropy_backward(*rest, **options)
         launches = 2 if name == "both" else 1
-        each = 256 * s if weight is not None else 0  # a row's weight for each thread, likewise
-        moved(f"{name} slope {dtype}", launches, again + n + side * (12 + each), back)
+        moved(f"{name} slope {dtype}", launches, again + n + side * 12, back)
     rows = norm.norm_rows(x, w, w)
     back = (x, x, w, rows.mean, rows.rstd)
     moved(f"rows {dtype}", 1, 2 * n, lambda: norm.norm_rows(x, w, w))
