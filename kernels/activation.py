@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -311,6 +311,8 @@ def _bytes(x: Any) -> int:
 
 
 def _check(name: str, x: Any, bias: Any, rate: float, state: Any, **others: Any) -> None:
+    if isinstance(x, np.ndarray):
+        _on_host()[1].expect(_LEAST * x.size)
     floats(name, x)
     if not 0 <= rate < 1:
         raise ValueError(f"{name}: the rate of dropout is from 0 to below 1, got {rate}")
@@ -363,6 +365,17 @@ def threshold(rate: float) -> int:
 # cache, and the parts are the same whatever the number of threads.
 _WIDE, _DEEP = 1024, 64
 
+_LEAST = 0.2
+"""Nanoseconds that an element takes of those activations for which it is little."""
+
+
+@cache
+def _on_host() -> tuple[Any, Any]:
+    """The compiled loops and what runs them, without which CUDA does."""
+    from gpugrad.kernels.cpu import activation, threads
+
+    return activation, threads
+
 
 def _host(
     name: str,
@@ -378,8 +391,7 @@ def _host(
     sums: bool,
     signs: Any,
 ) -> Any:
-    from gpugrad.kernels.cpu import activation, threads
-
+    loops, threads = _on_host()
     dtype = out.dtype
     if name_of(dtype) in NARROW:
         arrays = [a.astype(np.float32) if a.dtype == dtype else a for a in arrays]
@@ -399,16 +411,16 @@ def _host(
         bias = np.resize(bias, long)
     blocks, tiles = -(-size // (width * _DEEP)), -(-width // _WIDE)
     partial = np.empty((blocks, width * step) if sums else (1, 1), wide)
-    loop, parts, also = getattr(activation, name), blocks * tiles, partial
+    loop, parts, also = getattr(loops, name), blocks * tiles, partial
     if forth:
         packs = signs is not None and wide == dtype
         parts, also = -(-size // _WIDE), signs if packs else np.empty(0, np.uint8)
     elif name == "backward" and isinstance(act, KEEPS_SIGNS):
-        loop = activation.backward_by_signs
+        loop = loops.backward_by_signs
     threads.run(
         loop,
         parts,
-        size * step * (0.2 if isinstance(act, PLAIN) else 0.6) + (0 if state is None else size),
+        size * step * (_LEAST if isinstance(act, PLAIN) else 0.6) + (0 if state is None else size),
         act,
         *arrays,
         bias,
@@ -416,7 +428,7 @@ def _host(
         (size, width, _WIDE, _DEEP),
         also,
         state,
-        (np.uint32(threshold(rate)), float(rate)),
+        _drop(rate),
     )
     if wide != dtype:
         out[...] = flat.reshape(out.shape)
@@ -425,8 +437,13 @@ def _host(
     if not sums:
         return None
     total = np.empty(columns * step, wide)
-    activation.finish(partial, total)
+    loops.finish(partial, total)
     return total.astype(dtype, copy=False)
+
+
+@lru_cache(maxsize=64)
+def _drop(rate: float) -> tuple[np.uint32, float]:
+    return np.uint32(threshold(rate)), float(rate)
 
 
 # ------------------------------------------------------------------------------ CUDA

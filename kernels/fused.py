@@ -292,8 +292,8 @@ def _cuda(program: Program, operands: Sequence[Any], dtype: Any, wide: Any) -> l
 # ------------------------------------------------------------------------------ CPU
 
 _HEADER = '''"""Made by gpugrad.fuse."""
-import numba
 import numpy as np
+from gpugrad.kernels.cpu import shared
 from gpugrad.kernels.cpu.apart import get, put
 from gpugrad.kernels.cpu.elementary import (
     cos, erf, exp, expm1, log, log1p, magnitude, nearest, normal_cdf, power, select, signed, sin,
@@ -303,7 +303,7 @@ from gpugrad.kernels.cpu.elementary import (
 T = np.{real}
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={{"contract"}})
+@shared.loop(cache=True, error_model="numpy", fastmath={{"contract"}})
 def loop(start, stop, {args}):
 {parts}    for i in range(stop - start):
 '''

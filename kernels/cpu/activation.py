@@ -8,6 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 from gpugrad.kernels import activation as kinds
+from gpugrad.kernels.cpu import shared
 from gpugrad.kernels.cpu.apart import gain, get, put
 from gpugrad.kernels.cpu.bits import bit, bit_of, pack_64, pack_above, word
 from gpugrad.kernels.cpu.elementary import (
@@ -26,7 +27,7 @@ from numba import types
 from numba.extending import overload
 
 _OPTIONS: Any = {"fastmath": {"contract"}, "error_model": "numpy"}
-_LOOP: Any = {**_OPTIONS, "cache": True, "nogil": True}
+_loop = shared.loop(cache=True, **_OPTIONS)
 
 # ------------------------------------------------------------------------------ the functions
 
@@ -315,7 +316,7 @@ def _mask(scales: Any, start: Any, count: Any, state: Any, drop: Any) -> Any:
         scales[c] = select(words[shift + c] >= threshold, scale, none)
 
 
-@numba.njit(**_LOOP)
+@_loop
 def forward(
     start: Any,
     stop: Any,
@@ -354,7 +355,7 @@ def forward(
             pack_above(y, done, last, signs)
 
 
-@numba.njit(**_LOOP)
+@_loop
 def backward(
     start: Any,
     stop: Any,
@@ -416,7 +417,7 @@ def _off(dz: Any, count: Any) -> Any:
     return room[first : first + count]
 
 
-@numba.njit(**_LOOP)
+@_loop
 def backward_by_signs(
     start: Any,
     stop: Any,
@@ -480,7 +481,7 @@ def _(act: Any, r: Any, b: Any, keep: Any) -> Any:
     return lambda act, r, b, keep: r + b
 
 
-@numba.njit(**_LOOP)
+@_loop
 def gated_forward(
     start: Any,
     stop: Any,
@@ -524,7 +525,7 @@ def _(act: Any, g: Any, z: Any, y: Any) -> Any:
     return lambda act, g, z, y: pull(act, g, z)
 
 
-@numba.njit(**_LOOP)
+@_loop
 def gated_backward(
     start: Any,
     stop: Any,
@@ -573,7 +574,7 @@ def gated_backward(
                         total[c] += ds[c]
 
 
-@numba.njit(**_LOOP)
+@numba.njit(cache=True, **_OPTIONS)
 def finish(partial: Any, out: Any) -> None:
     """Add up the rows of sums, each of which may hold those of several rows of ``out``."""
     total = np.zeros(out.size, np.float64)

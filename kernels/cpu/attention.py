@@ -10,13 +10,14 @@ from typing import Any
 
 import numba
 import numpy as np
-from gpugrad.kernels.cpu import threads, tiles
+from gpugrad.kernels.cpu import shared, threads, tiles
 from gpugrad.kernels.cpu.elementary import exp, log
 
 TILE = 64
 """Queries in a tile, and keys."""
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+_loop = shared.loop(cache=True, error_model="numpy")
 
 
 @_jit  # type: ignore[misc, unused-ignore]
@@ -55,7 +56,7 @@ def _hide(
                 scores[j * TILE + i] = -np.inf
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _forward(
     start: int, stop: int, q: Any, k: Any, v: Any, mask: Any, steps: Any, out: Any, lse: Any,
     causal: bool, scale: Any, heads: int, shared: int, queries: int, length: int, width: int,
@@ -119,7 +120,7 @@ def _forward(
                 out[row + d] = sums[d * TILE + i] * total[i]
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _backward(
     start: int, stop: int, g: Any, q: Any, k: Any, v: Any, mask: Any, steps: Any, out: Any,
     lse: Any, dq: Any, dk: Any, dv: Any, causal: bool, scale: Any, heads: int, shared: int,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from gpugrad.kernels.cpu import shared
 from gpugrad.kernels.cpu.pointers import elements
 from gpugrad.kernels.many import CHUNK
 
@@ -35,7 +36,7 @@ def _bad(a: Any) -> Any:
     return total
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
+@shared.loop(cache=True)
 def average(
     begin: int,
     end: int,
@@ -104,7 +105,7 @@ def average(
             partials[c, 1] = _bad(out)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
+@shared.loop(cache=True)
 def squares(
     begin: int,
     end: int,

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from gpugrad.kernels.cpu import threads, tiles
+from gpugrad.kernels.cpu import shared, threads, tiles
 
 _jit = numba.njit(cache=True, nogil=True)
+_loop = shared.loop(cache=True)
 
 
 class _Windows(NamedTuple):
@@ -91,7 +92,7 @@ def _fill(
                         scratch[at + r] = x[row + r * stride[1]]
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _forward(
     start: int, stop: int, x: Any, w: Any, bias: Any, y: Any, groups: int, channels: int,
     wide: int, size: Any, out: Any, phases: Any, pitch: int, rows: int, columns: int, image: int,
@@ -156,7 +157,7 @@ def _work(outputs: int, w: Any) -> float:
     return float(outputs * (1 + w[0].size * per / 600))
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _weights(
     start: int, stop: int, g: Any, x: Any, parts: Any, total: int, samples: int, block: int,
     lanes: int, channels: int, wide: int, across: Any, down: Any, phases: Any, pitch: int,
@@ -279,7 +280,7 @@ def _spread(
     return _Spread(pitch, zeros[0], zeros[1], image, outputs, *lists)
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _inputs(
     start: int, stop: int, g: Any, w: Any, out: Any, groups: int, channels: int, wide: int,
     area: int, size: Any, down: Any, pitch: int, above: int, left: int, image: int, outputs: int,

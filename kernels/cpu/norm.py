@@ -6,10 +6,11 @@ from typing import Any
 
 import numba
 import numpy as np
+from gpugrad.kernels.cpu import shared
 
-_compiled = numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}
-)
+_OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+_jit = numba.njit(**_OPTIONS)
+_loop = shared.loop(cache=True, **_OPTIONS)
 
 
 @numba.njit(error_model="numpy", fastmath={"contract"})  # type: ignore[misc, unused-ignore]
@@ -22,7 +23,7 @@ PIECE = 512
 """Elements that are added up apart, before they join the sum of any length, in float64."""
 
 
-@_compiled
+@_jit
 def _moments(x: Any, center: bool, eps: float) -> Any:
     """The mean of a row (0 without ``center``) and one over its deviation from that."""
     total, square = 0.0, 0.0
@@ -45,7 +46,7 @@ def _moments(x: Any, center: bool, eps: float) -> Any:
     return mean, x.dtype.type(1) / np.sqrt(variance + x.dtype.type(eps))
 
 
-@_compiled
+@_loop
 def rows(
     begin: int,
     end: int,
@@ -67,7 +68,7 @@ def rows(
         means[r], rstds[r] = mean, rstd
 
 
-@_compiled
+@_loop
 def rows_backward(
     begin: int,
     end: int,
@@ -105,7 +106,7 @@ def rows_backward(
                 d[i] = _pulled(u[i] * weight[i], a[i] - mean, rstd, shift, slope)
 
 
-@_compiled
+@_loop
 def groups(
     begin: int,
     end: int,
@@ -130,7 +131,7 @@ def groups(
         means[r], rstds[r] = mean, rstd
 
 
-@_compiled
+@_loop
 def groups_backward(
     begin: int,
     end: int,
@@ -174,7 +175,7 @@ TILE = 64
 """Channels that are worked on together where each has one element a sample."""
 
 
-@_compiled
+@_jit
 def _sum(x: Any, c: int) -> Any:
     """The sum of a channel of x (samples, channels, elements)."""
     total = 0.0
@@ -188,7 +189,7 @@ def _sum(x: Any, c: int) -> Any:
     return total
 
 
-@_compiled
+@_jit
 def _squares(x: Any, c: int, mean: Any) -> Any:
     """The sum of a channel's squared deviations from what ``mean`` is a rounding of."""
     total, rest = 0.0, 0.0
@@ -206,7 +207,7 @@ def _squares(x: Any, c: int, mean: Any) -> Any:
     return total
 
 
-@_compiled
+@_loop
 def channels(
     begin: int, end: int, x: Any, weight: Any, bias: Any, y: Any, stats: Any, eps: float
 ) -> None:
@@ -224,7 +225,7 @@ def channels(
                 b[i] = (a[i] - mean) * scale + bias[c]
 
 
-@_compiled
+@_loop
 def channels_backward(
     begin: int,
     end: int,
@@ -259,7 +260,7 @@ def channels_backward(
                 d[i] = _pulled(u[i], a[i] - mean, scale, shift, slope)
 
 
-@_compiled
+@_loop
 def columns(
     begin: int, end: int, x: Any, weight: Any, bias: Any, y: Any, stats: Any, eps: float
 ) -> None:
@@ -302,7 +303,7 @@ def columns(
                 b[i] = (a[i] - mean[i]) * scale[i] + shift[i]
 
 
-@_compiled
+@_loop
 def columns_backward(
     begin: int,
     end: int,

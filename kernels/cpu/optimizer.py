@@ -10,10 +10,11 @@ from typing import Any
 
 import numba
 import numpy as np
+from gpugrad.kernels.cpu import shared
 from gpugrad.kernels.cpu.pointers import elements
 from gpugrad.kernels.many import CHUNK
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+_loop = shared.loop(cache=True, error_model="numpy", fastmath={"contract"})
 
 
 @numba.njit(inline="always")  # type: ignore[misc, unused-ignore]
@@ -23,7 +24,7 @@ def _part(c: int, sizes: Any, first: Any, owner: Any) -> Any:
     return t, start, min(start + CHUNK, sizes[t])
 
 
-@_compiled
+@_loop
 def sgd(begin: int, end: int, table: Any, sizes: Any, first: Any, owner: Any, numbers: Any) -> None:
     """Without momentum."""
     factor, rate, decay = numbers
@@ -35,7 +36,7 @@ def sgd(begin: int, end: int, table: Any, sizes: Any, first: Any, owner: Any, nu
             p[i] -= rate * (factor * g[i] + decay * p[i])
 
 
-@_compiled
+@_loop
 def momentum(
     begin: int, end: int, table: Any, sizes: Any, first: Any, owner: Any, numbers: Any
 ) -> None:
@@ -52,7 +53,7 @@ def momentum(
             p[i] -= rate * (current * d + ahead * s[i])
 
 
-@_compiled
+@_loop
 def adam(
     begin: int, end: int, table: Any, sizes: Any, first: Any, owner: Any, numbers: Any
 ) -> None:
@@ -71,7 +72,7 @@ def adam(
             p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(v[i]) * root + epsilon)
 
 
-@_compiled
+@_loop
 def amsgrad(
     begin: int, end: int, table: Any, sizes: Any, first: Any, owner: Any, numbers: Any
 ) -> None:
@@ -93,7 +94,7 @@ def amsgrad(
             p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(largest[i]) * root + epsilon)
 
 
-@_compiled
+@_loop
 def adagrad(
     begin: int, end: int, table: Any, sizes: Any, first: Any, owner: Any, numbers: Any
 ) -> None:
@@ -110,7 +111,7 @@ def adagrad(
             p[i] -= rate * d / (np.sqrt(s[i]) + epsilon)
 
 
-@_compiled
+@_loop
 def rmsprop(
     begin: int,
     end: int,
@@ -145,7 +146,7 @@ def rmsprop(
             p[i] -= rate * d
 
 
-@_compiled
+@_loop
 def lion(
     begin: int, end: int, table: Any, sizes: Any, first: Any, owner: Any, numbers: Any
 ) -> None:

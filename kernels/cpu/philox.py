@@ -6,6 +6,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from gpugrad.kernels.cpu import shared
 from gpugrad.kernels.cpu.elementary import cos, log, sin
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -15,6 +16,8 @@ _TURN32, _TURN64 = np.float32(2 * np.pi), np.float64(2 * np.pi)
 _UNIT32, _UNIT64 = np.float32(2.0**-24), np.float64(2.0**-53)
 _TWO, _ONE = np.float32(-2), np.float32(1)
 _BLOCK = 256  # calls at a time: each round is a loop over them, which vectorises
+
+_loop = shared.loop(cache=True)
 
 
 @numba.njit(nogil=True)
@@ -51,15 +54,14 @@ def fill(first: Any, out: Any, state: Any) -> None:
 # Each of these is for calls of philox start to stop - 1; ``out`` is as long as whole calls fill.
 
 
-@numba.njit(cache=True, nogil=True)
+@_loop
 def bits(start: Any, stop: Any, out: Any, state: Any) -> None:
     """Random words."""
     fill(start, out[4 * start : 4 * stop], state)
 
 
-@numba.njit(cache=True, nogil=True)
-def uniform32(start: Any, stop: Any, out: Any, state: Any) -> None:
-    """Uniform on [0, 1), 24 bits each."""
+@numba.njit
+def _uniform32(start: Any, stop: Any, out: Any, state: Any) -> None:
     part = out[4 * start : 4 * stop]
     words = part.view(np.uint32)
     fill(start, words, state)
@@ -67,9 +69,14 @@ def uniform32(start: Any, stop: Any, out: Any, state: Any) -> None:
         part[i] = np.float32(np.int32(words[i] >> 8)) * _UNIT32
 
 
-@numba.njit(cache=True, nogil=True)
-def uniform64(start: Any, stop: Any, out: Any, state: Any) -> None:
-    """Uniform on [0, 1), 53 bits each."""
+@_loop
+def uniform32(start: Any, stop: Any, out: Any, state: Any) -> None:
+    """Uniform on [0, 1), 24 bits each."""
+    _uniform32(start, stop, out, state)
+
+
+@numba.njit
+def _uniform64(start: Any, stop: Any, out: Any, state: Any) -> None:
     part = out[2 * start : 2 * stop]
     fill(start, part.view(np.uint32), state)
     words = part.view(np.uint64)
@@ -77,10 +84,16 @@ def uniform64(start: Any, stop: Any, out: Any, state: Any) -> None:
         part[i] = np.float64(np.int64(words[i] >> np.uint64(11))) * _UNIT64
 
 
-@numba.njit(cache=True, nogil=True)
+@_loop
+def uniform64(start: Any, stop: Any, out: Any, state: Any) -> None:
+    """Uniform on [0, 1), 53 bits each."""
+    _uniform64(start, stop, out, state)
+
+
+@_loop
 def normal32(start: Any, stop: Any, out: Any, state: Any) -> None:
     """Standard normal numbers, in pairs by Box and Muller."""
-    uniform32(start, stop, out, state)
+    _uniform32(start, stop, out, state)
     part = out[4 * start : 4 * stop]
     for i in range(part.size // 2):
         r = np.sqrt(_TWO * log(_ONE - part[2 * i]))
@@ -89,10 +102,10 @@ def normal32(start: Any, stop: Any, out: Any, state: Any) -> None:
         part[2 * i + 1] = r * sin(angle)
 
 
-@numba.njit(cache=True, nogil=True)
+@_loop
 def normal64(start: Any, stop: Any, out: Any, state: Any) -> None:
     """Standard normal numbers, in pairs by Box and Muller."""
-    uniform64(start, stop, out, state)
+    _uniform64(start, stop, out, state)
     part = out[2 * start : 2 * stop]
     for i in range(part.size // 2):
         r = np.sqrt(-2.0 * log(1.0 - part[2 * i]))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numba
-from gpugrad.kernels.cpu import threads
+from gpugrad.kernels.cpu import shared, threads
 
 _jit = numba.njit(cache=True, nogil=True)
+_loop = shared.loop(cache=True)
 
 
 @_jit  # type: ignore[misc, unused-ignore]
@@ -20,7 +21,7 @@ def _span(i: int, size: int, kernel: int, stride: int, pad: int, out: int, adapt
     return start, min(start + kernel, size), min(start + kernel, size + pad)
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _largest(
     start: int, stop: int, x: Any, y: Any, places: Any, kernel: Any, stride: Any, pad: Any,
     dilation: Any,
@@ -45,7 +46,7 @@ def _largest(
                 y[p, i, j], places[p, i, j] = best, at
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _put(start: int, stop: int, g: Any, places: Any, out: Any) -> None:
     for p in range(start, stop):
         out[p, :] = 0
@@ -64,7 +65,7 @@ def _share(rows: Any, columns: Any, padded: bool, divisor: int, one: Any) -> Any
     return one / ((rows[1] - max(rows[0], 0)) * (columns[1] - max(columns[0], 0)))
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _mean(
     start: int, stop: int, x: Any, y: Any, kernel: Any, stride: Any, pad: Any, adaptive: bool,
     padded: bool, divisor: int,
@@ -84,7 +85,7 @@ def _mean(
                 y[p, i, j] = total * _share(rows, columns, padded, divisor, one)
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _spread(
     start: int, stop: int, g: Any, out: Any, kernel: Any, stride: Any, pad: Any, adaptive: bool,
     padded: bool, divisor: int,

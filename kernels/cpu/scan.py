@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
-from gpugrad.kernels.cpu import threads
+from gpugrad.kernels.cpu import shared, threads
 
 BLOCK = 512
 """Columns whose totals are carried together: they stay in the first cache."""
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
+@shared.loop(cache=True)
 def _lines(start: int, stop: int, y: Any, x: Any, product: bool, like: Any) -> None:
     for o in range(start, stop):
         total = like.dtype.type(1 if product else 0)
@@ -26,7 +25,7 @@ def _lines(start: int, stop: int, y: Any, x: Any, product: bool, like: Any) -> N
                 y[o, i, 0] = total
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
+@shared.loop(cache=True)
 def _columns(start: int, stop: int, y: Any, x: Any, product: bool, like: Any) -> None:
     tiles = -(-x.shape[2] // BLOCK)
     totals = np.empty(min(BLOCK, x.shape[2]), like.dtype)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from gpugrad.kernels.cpu import threads
+from gpugrad.kernels.cpu import shared, threads
 
 BLOCK = 256
 """Columns whose sums a thread keeps at a time."""
@@ -26,7 +26,7 @@ def _chains(rows: Any, height: int) -> Any:
     return first, after
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@shared.loop(cache=True)
 def _add(
     start: int, stop: int, out: Any, values: Any, first: Any, after: Any, blocks: int, like: Any
 ) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
-from gpugrad.kernels.cpu import threads
+from gpugrad.kernels.cpu import shared, threads
 from gpugrad.kernels.cpu.tiles import copy
 
 BLOCK = 128
 """Columns that a thread has at least: whole lines of the cache, and several."""
 
-_jit = numba.njit(cache=True, nogil=True)
+_loop = shared.loop(cache=True)
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _take(start: int, stop: int, out: Any, table: Any, rows: Any, wide: int) -> None:
     for i in range(start, stop):
         row = rows[i]
@@ -24,7 +23,7 @@ def _take(start: int, stop: int, out: Any, table: Any, rows: Any, wide: int) -> 
             out[i * wide : (i + 1) * wide] = 0
 
 
-@_jit  # type: ignore[misc, unused-ignore]
+@_loop
 def _largest(start: int, stop: int, out: Any, values: Any, rows: Any) -> None:
     for i in range(values.shape[0]):
         row = rows[i]

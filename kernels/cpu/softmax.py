@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
+from gpugrad.kernels.cpu import shared
 from gpugrad.kernels.cpu.elementary import exp, log, recast, select
 from numba import types
 from numba.extending import overload
 
 _LOOSE = {"fastmath": {"contract", "reassoc"}, "error_model": "numpy"}
-_compiled = numba.njit(cache=True, nogil=True, **_LOOSE)
+_loop = shared.loop(cache=True, **_LOOSE)
 
 
 def _most(x: Any) -> Any:
@@ -41,7 +41,7 @@ def _(x: Any) -> Callable[..., Any]:
     return impl
 
 
-@_compiled
+@_loop
 def softmax(begin: int, end: int, x: Any, y: Any, logarithm: bool) -> None:
     """``softmax(x)`` or its logarithm for rows ``begin`` to ``end - 1``."""
     for r in range(begin, end):
@@ -63,7 +63,7 @@ def softmax(begin: int, end: int, x: Any, y: Any, logarithm: bool) -> None:
                 b[i] /= total
 
 
-@_compiled
+@_loop
 def softmax_backward(begin: int, end: int, g: Any, y: Any, dx: Any, logarithm: bool) -> None:
     """The cotangent of x from that of y."""
     for r in range(begin, end):
@@ -81,7 +81,7 @@ def softmax_backward(begin: int, end: int, g: Any, y: Any, dx: Any, logarithm: b
                 d[i] = b[i] * (a[i] - total)
 
 
-@_compiled
+@_loop
 def cross_entropy(
     begin: int,
     end: int,
@@ -124,7 +124,7 @@ def cross_entropy(
         losses[r] = loss
 
 
-@_compiled
+@_loop
 def cross_entropy_backward(
     begin: int,
     end: int,

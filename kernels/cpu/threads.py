@@ -2,7 +2,7 @@
 
 Not Numba's own parallel loops: their threads must not meet a fork, two Python threads must not
 enter them together, and each must wait for the slowest. Here the caller takes parts of the loop
-as the helpers do, and when none is left it waits only for those that are in work.
+as the helpers do, and when none is left it waits only for those that are in work; see shared.py.
 """
 
 from __future__ import annotations
@@ -13,13 +13,26 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from functools import cache, lru_cache
-from queue import SimpleQueue
+from functools import cache
 from threading import Thread
 from time import perf_counter
 from typing import Any
 
 import numba
+import numpy as np
+from gpugrad.kernels.cpu.shared import (
+    ACQUIRE,
+    BLOCK,
+    CORE,
+    COUNT,
+    ENDED,
+    FROM,
+    RELEASE,
+    WAKE,
+    rouse,
+    serve,
+)
+from numba import types
 
 THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined, unused-ignore]
 """How many at most: the cores that this process may use, or the variable of that name."""
@@ -32,12 +45,12 @@ SLOW = 1.0
 
 
 def run(loop: Any, items: int, work: float, *args: Any) -> None:
-    """Call ``loop(start, stop, *args)`` on parts of ``range(items)`` that cover it.
+    """Run ``loop(start, stop, *args)`` on parts of ``range(items)`` that cover it.
 
     Parameters
     ----------
     loop
-        Compiled with ``nogil``. Its parts must not depend on each other.
+        Made by `shared.loop`. Its parts must not depend on each other.
     items
         How many there are to share out.
     work
@@ -76,93 +89,76 @@ def _tell(loop: Any, spent: float) -> None:
         )
 
 
-def _share(loop: Callable[..., Any], items: int, work: float, *args: Any) -> None:
-    threads = min(THREADS, items, int(work / GRAIN))
-    if threads < 2:
-        loop(0, items, *args)
-        return
-    parts = _cut(items, threads, max(1, round(items * GRAIN / (2 * work))))
-    rest = iter(parts)
-    ended: SimpleQueue[int | BaseException] = SimpleQueue()
+def expect(work: float) -> None:
+    """Wake helpers for work of so many nanoseconds that begins in some 50 us.
 
-    def take() -> int:
-        count = 0
-        for (
-            start,
-            stop,
-        ) in rest:  # each goes to one thread: a list's iterator is not split by a switch
-            loop(start, stop, *args)
-            count += 1
-        return count
-
-    jobs, core = _helpers(os.getpid()), _core()
-    for _ in range(threads - 1):
-        jobs.put((core, take, ended))
-    done = take()
-    while done < len(parts):  # helpers that have found no part left are not waited for
-        found = ended.get()
-        if isinstance(found, BaseException):
-            raise found
-        done += found
-
-
-@lru_cache(maxsize=256)
-def _cut(items: int, threads: int, least: int) -> list[tuple[int, int]]:
-    """Parts that get smaller, since the helpers come later and nobody should wait for the last.
-
-    Each takes its share of what is left: guided self-scheduling (Polychronopoulos and Kuck, 1987).
-    Not many: a call costs some microseconds.
+    To wake takes as long. Where no work comes they sleep again.
     """
-    parts, start = [], 0
-    while start < items:
-        stop = min(items, start + max(least, (items - start) // threads))
-        parts.append((start, stop))
-        start = stop
-    return parts
+    shares = min(THREADS, int(work / GRAIN))
+    if shares > 1:
+        rouse(_pool(os.getpid()), shares - 1)
+
+
+def _share(loop: Callable[..., Any], items: int, work: float, *args: Any) -> None:
+    shares = min(THREADS, items, int(work / GRAIN))
+    if shares < 2:
+        loop(0, items, items, 1, *args)
+        return
+    least = max(1, round(items * GRAIN / (4 * work)))  # the others wait as long for the last part
+    loop(_pool(os.getpid()), items, least, shares, *args)
+
+
+@cache
+def _pool(pid: int) -> int:
+    """Where the helpers of a process wait for jobs; a forked process has none of its parent's."""
+    serve.compile((types.int64,) * 3)  # here: a thread at work in LLVM would crash an exit
+    rouse.compile((types.int64,) * 2)
+    api = ctypes.pythonapi
+    words = np.zeros((THREADS, BLOCK), np.int64)
+    words[0, COUNT] = THREADS - 1
+    words[0, ACQUIRE] = _address(api.PyThread_acquire_lock)
+    words[0, RELEASE] = _address(api.PyThread_release_lock)
+    words[0, CORE] = _CORE
+    for helper in words[1:]:
+        helper[FROM], helper[WAKE], helper[ENDED] = -1, _taken_lock(), _taken_lock()
+    for k in range(1, THREADS):
+        Thread(target=_help, args=(words, k), name="gpugrad", daemon=True).start()
+    return int(words.ctypes.data)
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _taken_lock() -> int:
+    """A lock of CPython's, for threads that do not hold the GIL."""
+    allocate = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThread_allocate_lock", ctypes.pythonapi))
+    take = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+    lock = allocate()
+    take(("PyThread_acquire_lock", ctypes.pythonapi))(lock, 1)
+    return int(lock)
+
+
+def _help(words: Any, k: int) -> None:
+    pool, helper, stays = words.ctypes.data, words[k].ctypes.data, -1
+    while True:
+        stays = serve(pool, helper, stays)
+        _leave(stays)
 
 
 if sys.platform == "linux":
-    _core: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
+    _CORE = _address(ctypes.CDLL(None).sched_getcpu)
 
     def _leave(core: int) -> None:
-        """Go to another core than ``core``, where the caller is at work, and stay off it.
+        """Stay off a core from now on, where a caller is at work.
 
         Linux wakes a helper on its caller's core, to take turns there, where it looks for no idle
         core after busy times, or takes one of a virtual machine that sleeps for a busy one.
         """
-        if _core() == core:
-            with contextlib.suppress(OSError):  # there is no other, or the system forbids it
-                os.sched_setaffinity(0, os.sched_getaffinity(os.getpid()) - {core})
+        with contextlib.suppress(OSError):  # there is no other, or the system forbids it
+            os.sched_setaffinity(0, os.sched_getaffinity(os.getpid()) - {core})
 else:
-
-    def _core() -> int:
-        return -1
+    _CORE = 0  # it is not known there
 
     def _leave(core: int) -> None:
-        """Stay: it is not known which core this is."""
-
-
-Jobs = SimpleQueue[tuple[int, Callable[[], int], "SimpleQueue[int | BaseException]"]]
-
-
-@cache
-def _helpers(pid: int) -> Jobs:
-    """What threads wait for that then work; a forked process has none of its parent's."""
-    jobs: Jobs = SimpleQueue()
-    for _ in range(THREADS - 1):
-        Thread(target=_help, args=(jobs,), name="gpugrad", daemon=True).start()
-    return jobs
-
-
-def _help(jobs: Jobs) -> None:
-    while True:
-        _work(*jobs.get())
-
-
-def _work(core: int, take: Callable[[], int], ended: SimpleQueue[int | BaseException]) -> None:
-    """In a function of its own: a thread that waits holds no array."""
-    _leave(core)
-    try:
-        ended.put(take())
-    except BaseException as error:
-        ended.put(error)
+        """Stay."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 
-import numba
 import numpy as np
-from gpugrad.kernels.cpu import threads
+from gpugrad.kernels.cpu import shared, threads
 
 
 def loop():
-    @numba.njit(nogil=True)
+    @shared.loop()
     def add_one(start, stop, x):
         for i in range(start, stop):
             x[i] += 1
@@ -56,12 +55,12 @@ def test_what_comes_from_disk_is_not_counted(monkeypatch, caplog, tmp_path):
     """The same function from a file, as Numba's cache needs it, in two processes' stead."""
     path = tmp_path / "loops.py"
     path.write_text(
-        "import numba\n@numba.njit(nogil=True, cache=True)\n"
+        "from gpugrad.kernels.cpu import shared\n@shared.loop(cache=True)\n"
         "def add_one(start, stop, x):\n    for i in range(start, stop):\n        x[i] += 1\n"
     )
 
     def fresh():
-        space: dict[str, object] = {}
+        space: dict[str, object] = {"__name__": "loops"}
         exec(compile(path.read_text(), str(path), "exec"), space)
         return space["add_one"]
 
