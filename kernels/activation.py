@@ -311,7 +311,7 @@ def _bytes(x: Any) -> int:
 
 
 def _check(name: str, x: Any, bias: Any, rate: float, state: Any, **others: Any) -> None:
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray):  # first of all: to wake helpers takes as long as what follows
         _on_host()[1].expect(_LEAST * x.size)
     floats(name, x)
     if not 0 <= rate < 1:

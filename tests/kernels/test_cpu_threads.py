@@ -11,6 +11,7 @@ import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import numba
 import numpy as np
 import pytest
 from gpugrad.kernels.cpu import shared, threads
@@ -50,18 +51,24 @@ def fail_at(start, stop, which, seen):
         seen[i] = 1
 
 
-@shared.loop()
-def meet(start, stop, wanted, here):
-    """Each part waits until so many are in work at once, with an end to it."""
+@numba.njit
+def all_come(start, wanted, here):
+    """Whether so many parts are in work at once: each waits for the others, with an end to it."""
     swap(here + 8 * (start + 1), 1)
     for _ in range(2_000_000_000):
         met = 0
         for k in range(1, wanted + 1):
             met += look(here + 8 * k)
         if met == wanted:
-            put(here, 1)
-            return
+            return True
         pause()
+    return False
+
+
+@shared.loop()
+def meet(start, stop, wanted, here):
+    if all_come(start, wanted, here):
+        put(here, 1)
 
 
 def test_every_item_is_taken_once(four):
@@ -140,14 +147,7 @@ def test_an_error_of_a_helper_reaches_the_caller(four):
 
     @shared.loop()
     def fail_together(start, stop, wanted, here, mine):
-        swap(here + 8 * (start + 1), 1)
-        for _ in range(2_000_000_000):
-            met = 0
-            for k in range(1, wanted + 1):
-                met += look(here + 8 * k)
-            if met == wanted:
-                break
-            pause()
+        all_come(start, wanted, here)
         if start == mine:
             raise ValueError("this one")
 
